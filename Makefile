@@ -1,0 +1,39 @@
+# Two commands for a newcomer: `make demo` and `make test`. Everything else is listed by `make help`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help install demo test check chaos bench docs clean
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## the virtual environment, with exactly what was tested
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v.major}.{v.minor}; say make PYTHON=python3.12")'
+	@echo "installing into $(VENV) (about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## the main job end to end on the embedded servers, then a picture
+	@$(BIN)/python -m pipelines.demo
+
+test: $(STAMP) ## all tests
+	@$(BIN)/python -m pytest -q
+
+check: $(STAMP) ## lint, types, import contracts, house tests
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/python -m pytest -q tests/house
+
+chaos: $(STAMP) ## kill -9 everything for some minutes and compare the graph with what was sent
+	@$(BIN)/python -m tests.chaos
+
+bench: $(STAMP) ## drain a backlog beside two peers, in one run
+	@$(BIN)/python -m benchmarks.drain
+
+docs: $(STAMP) ## regenerate the pages that are made from code
+	@$(BIN)/python -m pipelines.docs
+
+clean: ## remove the environment and the embedded servers' state
+	rm -rf $(VENV) .organism build *.egg-info

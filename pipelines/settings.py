@@ -1,0 +1,97 @@
+"""Every setting, read once from the environment at the edge; nothing below this reads the environment.
+
+Each is `ORGANISM_` and the name in capitals, or a line in `.env`. The table in docs/settings.md is generated from here.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipelines.errors import InvalidInput
+
+
+def _horizon(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().lower() == "forever":
+        return None
+    if isinstance(value, str) and value.strip().removesuffix("d").isdigit():
+        return timedelta(days=int(value.strip().removesuffix("d")))
+    return value
+
+
+class Settings(BaseSettings):
+    """Frozen. Times are in seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="ORGANISM_", env_file=".env", extra="ignore", frozen=True)
+
+    redis_url: SecretStr | None = Field(None, description="redis://user:password@host:port/0; unset: embedded Valkey")
+    cache_url: SecretStr | None = Field(None, description="a second Redis for the cache; unset: the one of the stream")
+    graph_url: str | None = Field(None, description="bolt://host:port or neo4j+s://host; unset: embedded graph server")
+    graph_user: str = Field("neo4j", description="user of the graph server; empty: no authentication")
+    graph_password: SecretStr = Field(SecretStr(""), description="password of the graph server")
+    graph_database: str = Field("neo4j", description="database on the graph server")
+    postgres_url: SecretStr | None = Field(
+        None, description="postgresql://user:password@host/db; unset: embedded PostgreSQL"
+    )
+    state_dir: Path | None = Field(None, description="where the embedded servers, the outbox and the keys live")
+
+    pseudonym_key: SecretStr | None = Field(
+        None, description="secret of the pseudonyms; unset: a file in the state directory"
+    )
+    min_group_size: int = Field(5, ge=5, description="k: no output shows a group smaller than this; may only be raised")
+
+    horizon: Annotated[timedelta | None, BeforeValidator(_horizon)] = Field(
+        timedelta(days=30), description="how long event keys are remembered, such as 30d, or forever"
+    )
+    batch_size: int = Field(1_000, ge=1, le=5_000, description="events applied in one graph transaction")
+    window_size: int = Field(
+        50_000, ge=1, description="entries handed from fetch_interactions to update_graph_incremental"
+    )
+    time_budget_s: float = Field(200, gt=0, description="a run stops after this and leaves the rest to the next one")
+    claim_idle_s: float = Field(900, ge=0, description="entries that another consumer left for this long are adopted")
+    lease_s: float = Field(60, gt=0, description="a writer that is silent for this long may be replaced")
+    breaker_share: float = Field(
+        0.2, gt=0, le=1, description="a batch with more invalid entries than this stops the line"
+    )
+    breaker_min: int = Field(100, ge=1, description="smaller batches never stop the line")
+    stream_keep_h: float = Field(
+        26, ge=0, description="hours that applied entries stay on the stream, to replay after a restore"
+    )
+    stream_cap: int = Field(5_000_000, ge=1, description="publish refuses to grow the stream beyond this many entries")
+    archive_days: int = Field(400, ge=1, description="days of single interactions in the archive; then only their sums")
+    log_format: str = Field(
+        "auto", pattern="^(auto|text|json)$", description="auto: text on a terminal, JSON elsewhere"
+    )
+    log_level: str = Field(
+        "WARNING", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severity that is logged"
+    )
+
+    @model_validator(mode="after")
+    def _archive_covers_horizon(self) -> Settings:
+        if self.horizon is not None and timedelta(days=self.archive_days) < self.horizon:
+            raise ValueError(
+                "ORGANISM_ARCHIVE_DAYS must not be below ORGANISM_HORIZON: a withdrawal could not be recounted"
+            )
+        return self
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings of this process.
+
+    Raises:
+        InvalidInput: names each wrong variable and what was expected; never shows a value, it may be a secret.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        wrong = [_words(e["loc"], e["msg"]) for e in error.errors(include_input=False, include_url=False)]
+        raise InvalidInput("wrong settings: " + "; ".join(wrong)) from None
+
+
+def _words(where: tuple[int | str, ...], message: str) -> str:
+    name = "_".join(map(str, where)).upper()
+    return f"ORGANISM_{name}: {message}" if name else message.removeprefix("Value error, ")
