@@ -1,0 +1,1 @@
+"""What several tests need: fakes, factories, servers. Nothing here is a test."""
