@@ -1,0 +1,1 @@
+"""The organisation graph: what a batch of events adds to it, and the store that adds it exactly once."""
