@@ -1,0 +1,214 @@
+"""The contract of all input and output, on one page. Stores implement these; jobs and tests know nothing else.
+
+Every method may raise `TransientError` (try again later) or `PermanentError` (do not). What else a caller has to know
+stands in the docstrings: what is promised, whether it may be repeated, what comes back when there is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from pipelines.model import (
+    Code,
+    Cursor,
+    DeadLetter,
+    Entry,
+    Interaction,
+    Lane,
+    OutboxItem,
+    RosterChange,
+    StreamState,
+    Tie,
+    Window,
+)
+
+T = TypeVar("T")
+
+
+class Stream(Protocol):
+    """One consumer's view of the interaction stream. An entry that was read stays pending until it is finished."""
+
+    def prepare(self) -> None:
+        """The consumer group exists and starts at the beginning. Repeatable; never skips what came before it."""
+
+    def fetch(self, limit: int, idle: timedelta) -> Window:
+        """Make up to `limit` new entries pending with us, and adopt what other consumers left for longer than `idle`.
+
+        Entries stay on the server: only counts come back. New entries are counted in the same script, which is what
+        makes the loss alarm exact.
+        """
+
+    def pending(self, after: str, limit: int) -> list[Entry]:
+        """Our pending entries with ids above `after` ("0" for all), ascending, at most `limit`; empty at the end.
+
+        Counts one delivery for each. Entries that were delivered too often come alone, so that one that kills its
+        reader is found without taking its neighbours with it.
+        """
+
+    def finish(self, done: Sequence[Entry]) -> int:
+        """Acknowledge entries, each only if the id still holds the same bytes (or nothing). How many were."""
+
+    def set_aside(self, entry: Entry, lane: Lane, code: Code, words: str, now_ms: int) -> bool:
+        """Copy the entry to a lane and acknowledge it, in one script. False when somebody else dealt with it."""
+
+    def forgive(self, entries: Sequence[Entry]) -> None:
+        """Forget their deliveries: the failure was ours or a store's, not theirs. Best effort."""
+
+    def state(self) -> StreamState: ...
+
+    def audit(self) -> int:
+        """Entries lost unread since it was last asked: exact when all is read, else 0. Negative: it went back."""
+
+    def trim(self, older_than: datetime) -> int:
+        """Drop entries that are acknowledged and older; never one that is pending or unread. How many were dropped."""
+
+    def append(self, payloads: Sequence[bytes]) -> None:
+        """Add events and return only when the server has them on disk (where it can say so).
+
+        Not repeatable by itself: after an error any part may be in the stream. The caller sends the same events again;
+        the ledger counts each once.
+        """
+
+
+class DeadLetters(Protocol):
+    def list(self, lane: Lane, *, code: str | None = None, limit: int = 100, after: str = "-") -> list[DeadLetter]: ...
+
+    def get(self, lane: Lane, id_: str) -> DeadLetter | None: ...
+
+    def counts(self, lane: Lane) -> dict[str, int]:
+        """Letters by code."""
+
+    def replay(self, lane: Lane, id_: str) -> bool | None:
+        """Put the original fields on the stream again and remove the letter, in one script.
+
+        False when it is gone already; None when its payload was not kept, so that nothing can be replayed.
+        """
+
+    def drop(self, lane: Lane, id_: str) -> bool: ...
+
+    def erase(self, person: str) -> int:
+        """Remove every letter that names the person. How many."""
+
+
+class Lease(Protocol):
+    """Who writes the graph. An efficiency device: exactness does not depend on it."""
+
+    def acquire(self, holder: str) -> str | None:
+        """None when it is ours now; else what the holder said of itself."""
+
+    def renew(self) -> bool: ...
+
+    def release(self) -> None: ...
+
+
+class Cache(Protocol):
+    def drop(self, people: Sequence[str]) -> None:
+        """Forget what is cached about these people, and only these. Repeatable."""
+
+
+class GraphWriter(Protocol):
+    """The statements of one write transaction, which begins with `lock`. `attempt` is new for every attempt."""
+
+    def lock(self, attempt: int) -> None: ...
+
+    def seen(self, keys: Sequence[str]) -> dict[str, tuple[int, bool]]:
+        """The keys that the ledger knows, each with the digest of its content and whether it was withdrawn."""
+
+    def remember(self, keys: Sequence[tuple[str, int, int]]) -> None:
+        """Add (key, day, digest) to the ledger; none of them may be there."""
+
+    def withdraw(self, keys: Sequence[str]) -> None:
+        """Mark keys of the ledger as withdrawn."""
+
+    def add_people(self, people: Sequence[str]) -> None: ...
+
+    def add_ties(self, ties: Sequence[Tie]) -> None: ...
+
+    def set_roster(self, changes: Sequence[RosterChange]) -> None: ...
+
+    def put_outbox(self, item: OutboxItem, now_ms: int) -> None: ...
+
+    def advance(self, fresh: int, now_ms: int) -> None: ...
+
+    def put_part(self, part: str, attempt: int, now_ms: int) -> bool:
+        """Mark a part of a backfill as applied; False when it was before."""
+
+    def set_ties(self, ties: Sequence[Tie], gone: Sequence[tuple[str, str, str]]) -> None:
+        """Overwrite ties with what the archive says, and delete those that it does not know."""
+
+    def forget_people(self, people: Sequence[str]) -> None: ...
+
+    def outbox(self, limit: int) -> list[OutboxItem]: ...
+
+
+class Graph(Protocol):
+    def prepare(self) -> None:
+        """Constraints and indexes exist. Repeatable."""
+
+    def write(self, work: Callable[[GraphWriter], T]) -> T:
+        """Run `work` in one transaction; it may be called several times, so it must have no effect outside.
+
+        Raises:
+            CommitUnknown: nobody can say whether it was committed. Call again with a new attempt.
+        """
+
+    def outbox(self, limit: int) -> list[OutboxItem]: ...
+
+    def delete_outbox(self, ids: Sequence[int]) -> None: ...
+
+    def cursor(self) -> Cursor: ...
+
+    def note_stream(self, entries_added: int) -> None: ...
+
+    def note_purge(self, day: int) -> None: ...
+
+    def note_rebuilding(self, rebuilding: bool) -> None:
+        """While it is noted, incremental runs refuse to write: the graph is not whole."""
+
+    def purge(self, before_day: int) -> int:
+        """Forget ledger keys of days before `before_day` (days since 1970). How many."""
+
+    def ties(self) -> Iterator[Tie]: ...
+
+    def people(self) -> Iterator[tuple[str, str | None]]:
+        """Everybody inside the organisation, with the current team (None when not known)."""
+
+    def wipe(self) -> None:
+        """Remove people, ties and ledger, in small transactions. Repeatable; only `rebuild` calls it."""
+
+
+class Archive(Protocol):
+    """Every applied event, in PostgreSQL: the source for recount, rebuild and every load metric."""
+
+    def store(self, payloads: Sequence[bytes]) -> None:
+        """Take over the effects of committed transactions, as `archive.effects.pack` made them. Repeatable."""
+
+    def interactions(self) -> Iterator[list[Interaction]]:
+        """All interactions that count (not withdrawn), in chunks, in no order."""
+
+    def baseline(self) -> Iterator[Tie]:
+        """Sums of interactions that retention removed."""
+
+    def find(self, keys: Sequence[str]) -> dict[str, Interaction]: ...
+
+    def between(self, ends: Sequence[tuple[str, str, str]]) -> tuple[list[Interaction], list[Tie]]:
+        """What counts towards these ties: interactions (perhaps with other targets besides), and baseline sums."""
+
+    def known(self, keys: Sequence[str]) -> set[str]: ...
+
+    def roster(self) -> list[RosterChange]: ...
+
+    def excluded(self) -> frozenset[str]: ...
+
+    def withdrawn(self) -> list[tuple[str, int]]:
+        """Keys that were withdrawn, with the day (since 1970) of the withdrawal."""
+
+    def count(self) -> int: ...
+
+    def note_drop(self, lane: Lane, letter: DeadLetter, reason: str, who: str) -> None:
+        """Keep who dropped a letter and why. Repeatable."""
+
+    def retire(self, before: datetime, sums: Callable[[Iterable[Interaction]], Sequence[Tie]]) -> int:
+        """Move interactions before a time into the baseline, in one transaction. How many."""
