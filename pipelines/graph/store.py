@@ -1,0 +1,261 @@
+"""The graph behind the Bolt protocol: Neo4j, or the embedded server that speaks it, through the official driver.
+
+Writes go through managed transactions only: the embedded server does not make auto-commit writes atomic, and on Neo4j they
+cannot be retried safely. Times are integers because the embedded server would lose the zone of a datetime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import neo4j
+from neo4j import GraphDatabase
+from neo4j import exceptions as failures
+
+from pipelines import queries
+from pipelines.errors import CommitUnknown, OrganismError, PermanentError, TransientError, WriteConflict
+from pipelines.model import Cursor, OutboxItem, RosterChange, RosterKind, Tie
+
+T = TypeVar("T")
+_Q = queries.load("pipelines.graph", "queries.cypher")
+_SCHEMA = queries.load("pipelines.graph", "schema.cypher")
+_CHUNK = 10_000
+#: A writer that hangs (a stopped process, a lost host) loses its locks after this many seconds.
+_TRANSACTION_TIMEOUT_S = 60.0
+
+
+class Neo4jWriter:
+    """`ports.GraphWriter` over one open transaction.
+
+    known: people who are in the graph for certain; shared by the writers of one store, and only ever a saving: `add_ties`
+    notices when somebody is gone after all.
+    """
+
+    def __init__(self, tx: neo4j.ManagedTransaction, cursor: str, known: set[str]) -> None:
+        self._tx = tx
+        self._cursor = cursor
+        self._known = known
+        self.added: set[str] = set()
+
+    def _run(self, name: str, **parameters: Any) -> list[neo4j.Record]:
+        return list(self._tx.run(_Q[name], **parameters))
+
+    def lock(self, attempt: int) -> None:
+        self._run("lock", cursor=self._cursor, attempt=attempt)
+
+    def seen(self, keys: Sequence[str]) -> dict[str, tuple[int, bool]]:
+        return {r["k"]: (r["c"], bool(r["r"])) for r in self._run("seen", keys=list(keys))}
+
+    def remember(self, keys: Sequence[tuple[str, int, int]]) -> None:
+        self._run("remember", events=[{"k": k, "d": d, "c": c} for k, d, c in keys])
+
+    def withdraw(self, keys: Sequence[str]) -> None:
+        self._run("withdraw", keys=list(keys))
+
+    def add_people(self, people: Sequence[str]) -> None:
+        new = [p for p in people if p not in self._known]
+        if new:
+            self._run("add_people", people=[{"id": p, "outside": p.startswith("x_")} for p in new])
+            self.added.update(new)
+
+    def add_ties(self, ties: Sequence[Tie]) -> None:
+        if not ties:
+            return
+        (row,) = self._run("add_ties", ties=[_row(t) for t in ties])
+        if row["done"] != len(ties):
+            self._known.clear()
+            raise WriteConflict(f"{len(ties) - row['done']} ties lack a person: somebody was removed meanwhile")
+
+    def set_ties(self, ties: Sequence[Tie], gone: Sequence[tuple[str, str, str]]) -> None:
+        self._run("set_ties", ties=[_row(t) for t in ties])
+        self._run("drop_ties", ties=[{"a": a, "b": b, "m": m} for a, b, m in gone])
+
+    def set_roster(self, changes: Sequence[RosterChange]) -> None:
+        rows = [_roster_row(c) for c in sorted(changes, key=lambda c: (c.person, c.time_ms, c.key))]
+        if rows:
+            self._run("set_roster", changes=rows)
+
+    def put_outbox(self, item: OutboxItem, now_ms: int) -> None:
+        self._run("put_outbox", attempt=item.id, people=list(item.people), payload=item.payload, now_ms=now_ms)
+
+    def advance(self, fresh: int, now_ms: int) -> None:
+        self._run("advance", cursor=self._cursor, fresh=fresh, now_ms=now_ms)
+
+    def put_part(self, part: str, attempt: int, now_ms: int) -> bool:
+        (row,) = self._run("put_part", part=part, attempt=attempt, now_ms=now_ms)
+        return bool(row["fresh"])
+
+    def forget_people(self, people: Sequence[str]) -> None:
+        self._known.difference_update(people)
+        self._run("forget_people", people=list(people))
+
+    def outbox(self, limit: int) -> list[OutboxItem]:
+        return [_item(r) for r in self._run("read_outbox", limit=limit)]
+
+
+class Neo4jGraph:
+    """`ports.Graph`. One driver (a pool of connections) per instance; close it when done."""
+
+    def __init__(self, url: str, user: str, password: str, database: str, cursor: str) -> None:
+        self._driver = GraphDatabase.driver(
+            url,
+            auth=(user, password) if user else None,
+            connection_timeout=5.0,
+            connection_acquisition_timeout=20.0,
+            max_transaction_retry_time=20.0,
+            liveness_check_timeout=60.0,
+            keep_alive=True,
+            telemetry_disabled=True,
+            notifications_min_severity="OFF",
+            user_agent="causal-organism",
+        )
+        self._where = _without_secrets(url)
+        self._database = database
+        self._cursor = cursor
+        self._known: set[str] = set()
+
+    def close(self) -> None:
+        self._driver.close()
+
+    def prepare(self) -> None:
+        for statement in _SCHEMA.values():
+            self._execute(statement)
+
+    def write(self, work: Callable[[Neo4jWriter], T]) -> T:
+        @neo4j.unit_of_work(timeout=_TRANSACTION_TIMEOUT_S)
+        def run(tx: neo4j.ManagedTransaction) -> tuple[T, set[str]]:
+            writer = Neo4jWriter(tx, self._cursor, self._known)
+            return work(writer), writer.added
+
+        with self._translated(), self._driver.session(database=self._database) as session:
+            result, added = session.execute_write(run)
+        self._known |= added
+        return result
+
+    def outbox(self, limit: int) -> list[OutboxItem]:
+        return [_item(r) for r in self._execute(_Q["read_outbox"], limit=limit)]
+
+    def delete_outbox(self, ids: Sequence[int]) -> None:
+        self._execute(_Q["delete_outbox"], ids=list(ids))
+
+    def cursor(self) -> Cursor:
+        rows = self._execute(_Q["read_cursor"], cursor=self._cursor)
+        if not rows:
+            return Cursor()
+        row = rows[0]
+        return Cursor(
+            row["applied"] or 0,
+            row["at"] or 0,
+            row["entries_added"] or 0,
+            row["purged_day"] or 0,
+            bool(row["rebuilding"]),
+        )
+
+    def note_stream(self, entries_added: int) -> None:
+        self._execute(_Q["note_stream"], cursor=self._cursor, entries_added=entries_added)
+
+    def note_purge(self, day: int) -> None:
+        self._execute(_Q["note_purge"], cursor=self._cursor, day=day)
+
+    def note_rebuilding(self, rebuilding: bool) -> None:
+        self._execute(_Q["note_rebuilding"], cursor=self._cursor, rebuilding=rebuilding)
+
+    def purge(self, before_day: int) -> int:
+        return self._until_none("purge_seen", "purged", day=before_day)
+
+    def wipe(self) -> None:
+        self._known.clear()
+        for name in ("wipe_ties", "wipe_people", "wipe_seen"):
+            self._until_none(name, "wiped")
+
+    def ties(self) -> Iterator[Tie]:
+        for r in self._stream("read_ties"):
+            yield Tie(r["a"], r["b"], r["m"], r["n"], r["s"], r["w"], r["f"], r["l"])
+
+    def people(self) -> Iterator[tuple[str, str | None]]:
+        for r in self._stream("read_people"):
+            if not r["outside"] and r["present"] is not False:
+                yield r["id"], r["team"]
+
+    def _stream(self, name: str) -> Iterator[neo4j.Record]:
+        with self._translated(), self._driver.session(database=self._database) as session:
+            yield from session.run(_Q[name])
+
+    def _until_none(self, name: str, count: str, **parameters: Any) -> int:
+        """Repeat a statement that handles one chunk until it handles nothing: no transaction outgrows the server."""
+        total = 0
+        while done := int(self._execute(_Q[name], limit=_CHUNK, **parameters)[0][count]):
+            total += done
+        return total
+
+    def _execute(self, statement: str, **parameters: Any) -> list[neo4j.Record]:
+        with self._translated():
+            query = statement
+            return self._driver.execute_query(query, parameters, database_=self._database).records
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OrganismError:
+            raise
+        except failures.Neo4jError as error:
+            raise _translate_server(error, self._where) from None
+        except failures.DriverError as error:
+            raise _translate_driver(error, self._where) from None
+
+
+def _translate_server(error: failures.Neo4jError, where: str) -> OrganismError:
+    """By the server's own classification; the message of the server is not quoted, it may hold parameters."""
+    code = error.code or type(error).__name__
+    if isinstance(error, failures.AuthError):
+        return PermanentError(f"graph {where}: {code}; check ORGANISM_GRAPH_USER and ORGANISM_GRAPH_PASSWORD")
+    if isinstance(error, failures.ConstraintError):  # two writers created one node on a server without locks
+        return WriteConflict(f"graph {where}: {code}; another writer was first")
+    if error.is_retryable():
+        return TransientError(f"graph {where}: {code}; a retry may succeed")
+    return PermanentError(f"graph {where}: the server refused a statement with {code}")
+
+
+def _translate_driver(error: failures.DriverError, where: str) -> OrganismError:
+    if isinstance(error, failures.IncompleteCommit):
+        return CommitUnknown(f"graph {where}: the connection broke during COMMIT; the outcome is unknown")
+    if isinstance(error, failures.ConfigurationError):
+        return PermanentError(f"graph {where}: {type(error).__name__}; check ORGANISM_GRAPH_URL (bolt://host:port)")
+    return TransientError(f"graph {where}: {type(error).__name__}; is the server up? check ORGANISM_GRAPH_URL")
+
+
+def _without_secrets(url: str) -> str:
+    return url.rpartition("@")[2] if "@" in url else url.partition("://")[2]
+
+
+def _row(tie: Tie) -> dict[str, Any]:
+    return {
+        "a": tie.actor,
+        "b": tie.target,
+        "m": tie.medium,
+        "n": tie.n,
+        "s": tie.seconds,
+        "w": tie.strength,
+        "f": tie.first_ms,
+        "l": tie.last_ms,
+    }
+
+
+def _roster_row(change: RosterChange) -> dict[str, Any]:
+    return {
+        "person": change.person,
+        "at": change.time_ms,
+        "key": change.key,
+        "present": change.kind is not RosterKind.LEFT,
+        "team": change.team,
+        "role_class": change.role_class,
+        "manager": change.manager,
+        "tz": change.tz,
+    }
+
+
+def _item(record: neo4j.Record) -> OutboxItem:
+    return OutboxItem(record["id"], tuple(record["people"] or ()), bytes(record["payload"]))
