@@ -1,0 +1,1 @@
+"""What readers cache about people, and how it is forgotten."""
