@@ -1,0 +1,195 @@
+"""The archive in PostgreSQL (with TimescaleDB where it is installed), through psycopg 3 and its pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from pipelines import queries
+from pipelines.archive.effects import unpack
+from pipelines.errors import OrganismError, PermanentError, TransientError
+from pipelines.model import DeadLetter, Interaction, Lane, Medium, RosterChange, RosterKind, Scope, Tie
+
+_Q = queries.load("pipelines.archive", "queries.sql")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_CHUNK = 5_000
+#: SQLSTATE classes that a retry cannot mend: wrong password, no such database, no right, read-only, no such table.
+_PERMANENT = ("28", "3D", "42", "25006", "22", "23")
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def open_pool(url: str, size: int = 4) -> ConnectionPool[Connection]:
+    """A pool whose sessions are in UTC, notice a dead server, and never wait for ever."""
+    options = (
+        "-c TimeZone=UTC -c statement_timeout=120s -c lock_timeout=10s -c idle_in_transaction_session_timeout=120s"
+    )
+    keepalive = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+    return ConnectionPool(
+        url,
+        kwargs={"connect_timeout": 5, "options": options, "application_name": "causal-organism", **keepalive},
+        min_size=0,
+        max_size=size,
+        timeout=10,
+        reconnect_timeout=5,
+        check=ConnectionPool.check_connection,
+        open=True,
+    )
+
+
+class PostgresArchive:
+    """`ports.Archive`."""
+
+    def __init__(self, pool: ConnectionPool[Connection]) -> None:
+        self._pool = pool
+        self._months: set[datetime] = set()
+
+    def store(self, payloads: Sequence[bytes]) -> None:
+        with self._transaction() as connection:
+            for payload in payloads:
+                for kind, records in unpack(payload).items():
+                    self._store(connection, kind, records)
+
+    def _store(self, connection: Connection, kind: str, records: str) -> None:
+        if kind == "interactions":
+            self._ensure_months(connection, records)
+            _run(connection, "mark_stale_weeks", records=records)
+        _run(connection, f"store_{kind}", records=records)
+        if kind == "privacy":
+            _run(connection, "erase", records=records)
+
+    def _ensure_months(self, connection: Connection, records: str) -> None:
+        """Partitions for the records' months; those that we made stay known, so that most batches ask nothing."""
+        months = {month.replace(tzinfo=UTC) for (month,) in _run(connection, "months", records=records)}
+        for month in sorted(months - self._months):
+            _run(connection, "ensure_months", first=month, last=month)
+        self._months |= months
+
+    def interactions(self) -> Iterator[list[Interaction]]:
+        with self._transaction() as connection, connection.cursor(name="interactions") as cursor:
+            cursor.execute(_Q["interactions"])
+            while rows := cursor.fetchmany(_CHUNK):
+                yield [_interaction(row) for row in rows]
+
+    def find(self, keys: Sequence[str]) -> dict[str, Interaction]:
+        with self._transaction() as connection:
+            rows = _run(connection, "find", keys=list(keys))
+        return {event.key: event for event in map(_interaction, rows)}
+
+    def between(self, ends: Sequence[tuple[str, str, str]]) -> tuple[list[Interaction], list[Tie]]:
+        people = {"actors": sorted({a for a, _, _ in ends}), "targets": sorted({b for _, b, _ in ends})}
+        with self._transaction() as connection:
+            rows = _run(connection, "between", **people)
+            sums = _run(connection, "baseline_between", **people)
+        wanted = set(ends)
+        return [_interaction(row) for row in rows], [tie for tie in map(_tie, sums) if tie.ends in wanted]
+
+    def baseline(self) -> Iterator[Tie]:
+        with self._transaction() as connection:
+            yield from map(_tie, _run(connection, "baseline"))
+
+    def known(self, keys: Sequence[str]) -> set[str]:
+        with self._transaction() as connection:
+            return {key for (key,) in _run(connection, "known", keys=list(keys))}
+
+    def roster(self) -> list[RosterChange]:
+        with self._transaction() as connection:
+            return [_roster(row) for row in _run(connection, "roster")]
+
+    def withdrawn(self) -> list[tuple[str, int]]:
+        with self._transaction() as connection:
+            return [(key, (at - _EPOCH).days) for key, at in _run(connection, "withdrawn")]
+
+    def excluded(self) -> frozenset[str]:
+        with self._transaction() as connection:
+            return frozenset(person for (person,) in _run(connection, "excluded"))
+
+    def count(self) -> int:
+        with self._transaction() as connection:
+            return int(_run(connection, "count")[0][0])
+
+    def note_drop(self, lane: Lane, letter: DeadLetter, reason: str, who: str) -> None:
+        about = {"id": letter.id, "lane": lane.value, "code": letter.code, "source_id": letter.source_id}
+        with self._transaction() as connection:
+            _run(connection, "note_drop", **about, reason=reason, who=who)
+
+    def retire(self, before: datetime, sums: Callable[[Iterable[Interaction]], Sequence[Tie]]) -> int:
+        """Move interactions before a time into the baseline, in one transaction. How many."""
+        with self._transaction() as connection:
+            rows = _run(connection, "before", before=before)
+            if rows:
+                ties = [_record(tie) for tie in sums(map(_interaction, rows))]
+                _run(connection, "add_baseline", ties=msgspec.json.encode(ties).decode())
+            _run(connection, "delete_before", before=before)
+            return len(rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with translated(), self._pool.connection() as connection:
+            yield connection
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """psycopg's errors as ours, by SQLSTATE. The server's message is not quoted: it may hold values."""
+    try:
+        yield
+    except OrganismError:
+        raise
+    except PoolTimeout:
+        raise TransientError(
+            "postgres: no connection within 10 s; is the server up? check ORGANISM_POSTGRES_URL"
+        ) from None
+    except psycopg.Error as error:
+        state = error.sqlstate or ""
+        words = f"postgres: {type(error).__name__}" + (f" (SQLSTATE {state})" if state else "")
+        if state.startswith(_PERMANENT):
+            raise PermanentError(
+                f"{words}; check ORGANISM_POSTGRES_URL, the role's rights and the migrations"
+            ) from None
+        raise TransientError(f"{words}; is the server up? check ORGANISM_POSTGRES_URL") from None
+
+
+def _run(connection: Connection, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    cursor = connection.execute(_Q[name], parameters)
+    return cursor.fetchall() if cursor.description else []
+
+
+def _interaction(row: tuple[Any, ...]) -> Interaction:
+    key, digest, source, at, medium, actor, targets, count, scope, duration, response, offset = row
+    return Interaction(
+        key,
+        digest,
+        source,
+        (at - _EPOCH) // _MS,
+        Medium(medium),
+        actor,
+        tuple(targets),
+        count,
+        Scope(scope),
+        duration,
+        response,
+        offset,
+    )
+
+
+def _roster(row: tuple[Any, ...]) -> RosterChange:
+    key, digest, source, at, kind, person, team, role_class, manager, tz = row
+    return RosterChange(
+        key, digest, source, (at - _EPOCH) // _MS, RosterKind(kind), person, team, role_class, manager, tz
+    )
+
+
+def _tie(row: tuple[Any, ...]) -> Tie:
+    return Tie(*row)
+
+
+def _record(tie: Tie) -> dict[str, object]:
+    return {name: getattr(tie, name) for name in Tie.__dataclass_fields__}
