@@ -1,0 +1,115 @@
+"""One incremental run: take the writer's lease, drain the stream under a time budget, keep house, report the funnel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pipelines.errors import Refused
+from pipelines.graph import weights
+from pipelines.jobs.ingest import (
+    Clock,
+    Rules,
+    Stores,
+    Tally,
+    fetch_interactions,
+    settle,
+    update_graph_incremental,
+    utc_now,
+)
+from pipelines.jobs.writing import writing
+from pipelines.model import Funnel, RunReport
+from pipelines.steps import Step
+
+_DAY = timedelta(days=1)
+#: Ledger days are kept for this long beyond the horizon, so that a clock that is off cannot open a gap.
+_LEDGER_SLACK = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """How long things are kept."""
+
+    stream: timedelta
+    archive: timedelta
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run tells while it works; entries."""
+
+    done: int
+    backlog: int
+
+
+def run(
+    stores: Stores,
+    rules: Rules,
+    upkeep: Upkeep,
+    budget: timedelta,
+    step: Step,
+    clock: Clock = utc_now,
+    watch: Callable[[Progress], None] = lambda _progress: None,
+) -> RunReport:
+    """Drain the stream, or as much of it as the budget allows.
+
+    Raises:
+        Refused: WRITER_BUSY, another run is writing; GRAPH_UNFINISHED, a rebuild did not end.
+        TooManyInvalid, TransientError, PermanentError: after all retries; what was not applied stays pending.
+    """
+    started = clock()
+    with writing(stores.lease, "incremental", started):
+        if stores.graph.cursor().rebuilding:
+            raise Refused("GRAPH_UNFINISHED", "a rebuild of the graph did not end; run `python -m pipelines.rebuild`")
+        tally = _drain(stores, rules, started + budget, step, clock, watch)
+        return _close(stores, rules, upkeep, tally, started, clock)
+
+
+def _drain(
+    stores: Stores, rules: Rules, until: datetime, step: Step, clock: Clock, watch: Callable[[Progress], None]
+) -> Tally:
+    """Window after window: what one step hands to the next is a count, the entries stay on the server."""
+    tally = Tally()
+    while True:
+        window = step(fetch_interactions, stores, rules)
+        before = tally.funnel.read
+        step(update_graph_incremental, stores, rules, until, tally, clock)
+        if window.vanished:
+            tally.add(Funnel(vanished=window.vanished))
+        watch(Progress(tally.funnel.read, backlog(stores)))
+        idle = window.delivered == 0 and window.adopted == 0 and tally.funnel.read == before
+        if idle or window.delivered < rules.window_size or clock() >= until:
+            return tally
+
+
+def backlog(stores: Stores) -> int:
+    """Entries that are on the stream and not yet dealt with."""
+    state = stores.stream.state()
+    return state.unread + state.pending
+
+
+def _close(stores: Stores, rules: Rules, upkeep: Upkeep, tally: Tally, started: datetime, clock: Clock) -> RunReport:
+    settle(stores)
+    lost = stores.stream.audit()
+    state, cursor = stores.stream.state(), stores.graph.cursor()
+    now = clock()
+    reset = state.entries_added < cursor.entries_added
+    if state.entries_added != cursor.entries_added:
+        stores.graph.note_stream(state.entries_added)
+    trimmed = stores.stream.trim(now - upkeep.stream)
+    _keep_house(stores, rules, upkeep, cursor.purged_day, now)
+    waiting = state.unread + state.pending
+    seconds = (clock() - started).total_seconds()
+    return RunReport(tally.funnel, started, seconds, waiting, max(0, lost), reset, trimmed, waiting == 0)
+
+
+def _keep_house(stores: Stores, rules: Rules, upkeep: Upkeep, purged_day: int, now: datetime) -> None:
+    """Once a day: forget ledger keys beyond the horizon, and keep only sums of what the archive is too old for."""
+    today = int(now.timestamp()) // 86_400
+    if purged_day >= today:
+        return
+    if rules.horizon is not None:
+        stores.graph.purge(today - (rules.horizon + _LEDGER_SLACK) // _DAY)
+        stores.archive.retire(now - upkeep.archive, weights.ties)
+    stores.graph.note_purge(today)

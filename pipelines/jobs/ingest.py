@@ -1,0 +1,380 @@
+"""From the stream into the graph: every entry in exactly one of applied, duplicate, dead letter, late or ignored.
+
+The order of the calls is the point of this module. An entry leaves our pending list only after its effect is committed
+(`finish`) or in the same script that copies it to a lane (`set_aside`); whatever happens in between, it is offered
+again, and the ledger in the graph tells that it was counted. See docs/architecture.md, "Exactly once".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from pipelines.errors import PermanentError, TooManyInvalid, TransientError
+from pipelines.events import schema
+from pipelines.graph.builder import EventDrivenGraphBuilder, people_of
+from pipelines.model import (
+    Applied,
+    Code,
+    Entry,
+    Event,
+    Funnel,
+    Interaction,
+    Lane,
+    PrivacyRequest,
+    Refusal,
+    Retraction,
+    Window,
+)
+from pipelines.ports import Archive, Cache, DeadLetters, Graph, Lease, Stream
+
+_OUTBOX_PAGE = 20
+#: Ties that one transaction may touch: 1,000 events with 200 targets each would outgrow a small server's memory.
+_MAX_TIES = 20_000
+#: Times that an entry may take its reader with it when it was read alone, before it is set aside as POISON.
+POISON_AFTER = 5
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What ingest works on. All are ports."""
+
+    stream: Stream
+    letters: DeadLetters
+    lease: Lease
+    graph: Graph
+    archive: Archive
+    cache: Cache
+    builder: EventDrivenGraphBuilder
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Settings of one run, as values."""
+
+    horizon: timedelta | None
+    batch_size: int
+    window_size: int
+    claim_idle: timedelta
+    breaker_share: float
+    breaker_min: int
+    suspect_after: int
+    accept_invalid: bool = False
+    overlap: bool = False
+
+
+@dataclass
+class Tally:
+    """The funnel of a run so far."""
+
+    funnel: Funnel = field(default_factory=Funnel)
+
+    def add(self, funnel: Funnel) -> None:
+        self.funnel = self.funnel + funnel
+
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+# ------------------------------------------------------------------------------------------------ the two steps
+
+
+def fetch_interactions(stores: Stores, rules: Rules) -> Window:
+    """Make the next entries pending with us: settle what a crash left, adopt what others left, then take new ones.
+
+    Repeatable: entries that an earlier call delivered stay pending and are found by `update_graph_incremental`.
+    """
+    stores.stream.prepare()
+    settle(stores)
+    return stores.stream.fetch(rules.window_size, rules.claim_idle)
+
+
+def update_graph_incremental(
+    stores: Stores, rules: Rules, until: datetime, tally: Tally, clock: Clock = utc_now
+) -> Funnel:
+    """Apply our pending entries, batch by batch, until none is left or the time is over. Idempotent.
+
+    Each batch is added to `tally` as it ends, so that what an attempt did before it failed stays counted.
+
+    Raises:
+        TooManyInvalid: the circuit breaker; the batch stays pending, untouched.
+        TransientError, PermanentError: of a store; what was not finished stays pending.
+    """
+    after, excluded = "0", stores.archive.excluded()
+    with Behind(rules.overlap) as behind:
+        while clock() < until:
+            entries = stores.stream.pending(after, rules.batch_size)
+            if not entries:
+                break
+            after = entries[-1].id
+            batch = _Batch(stores, rules, clock(), excluded, entries)
+            try:
+                excluded |= batch.apply()
+            except (TransientError, PermanentError):
+                tally.add(batch.funnel())
+                raise
+            behind.do(partial(_close, batch, tally))
+            if not stores.lease.renew():
+                break  # we were silent for too long and somebody else writes now
+    return tally.funnel
+
+
+def _close(batch: _Batch, tally: Tally) -> None:
+    try:
+        batch.close()
+    finally:
+        tally.add(batch.funnel())
+
+
+class Behind:
+    """Runs one thing behind the caller's back, in order: the archive takes over a batch while the graph takes the next.
+
+    Safe because what is left to do after a commit may be done at any time, or again: the outbox has it. `overlap` False
+    does it at once, for tests that count calls. Leaving the `with` waits; an error comes out at the next call or there.
+    """
+
+    def __init__(self, overlap: bool) -> None:
+        self._pool = ThreadPoolExecutor(1, "behind") if overlap else None
+        self._last: Future[None] | None = None
+
+    def do(self, work: Callable[[], None]) -> None:
+        if self._pool is None:
+            work()
+            return
+        self._wait()
+        self._last = self._pool.submit(work)
+
+    def _wait(self) -> None:
+        last, self._last = self._last, None
+        if last:
+            last.result()
+
+    def __enter__(self) -> Behind:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self._wait()
+        finally:
+            if self._pool:
+                self._pool.shutdown(wait=True)
+
+
+def settle(stores: Stores) -> None:
+    """Let the archive and the cache take over what committed transactions left for them. Repeatable."""
+    while items := stores.graph.outbox(_OUTBOX_PAGE):
+        stores.archive.store([item.payload for item in items])
+        stores.cache.drop(sorted({person for item in items for person in item.people}))
+        stores.graph.delete_outbox([item.id for item in items])
+
+
+# ------------------------------------------------------------------------------------------------ one batch
+
+
+@dataclass
+class _Batch:
+    """One batch on its way. Collects the fates of its entries and ends as a `Funnel`."""
+
+    stores: Stores
+    rules: Rules
+    now: datetime
+    excluded: frozenset[str]
+    entries: Sequence[Entry]
+    good: Sequence[tuple[Entry, Event]] = ()
+    first: dict[str, Event] = field(default_factory=dict)
+    committed: list[tuple[Sequence[Event], Applied]] = field(default_factory=list)
+    fates: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    unknown_fields: int = 0
+    read: int = 0
+
+    @property
+    def now_ms(self) -> int:
+        return int(self.now.timestamp() * 1000)
+
+    def apply(self) -> frozenset[str]:
+        """Set aside what is invalid and commit the rest to the graph; the people who are excluded from now on."""
+        with self._forgiving():
+            good, refused = self._sort(self.entries)
+            self._insist_on_few(refused, len(self.entries))
+            for entry, refusal in refused:
+                self._set_aside(entry, refusal)
+            return self._apply(good)
+
+    def close(self) -> None:
+        """Let archive and cache take over what was committed, and acknowledge. Everything here may be done again."""
+        with self._forgiving():
+            for events, applied in self.committed:
+                self._hand_over(events, applied)
+            self._acknowledge()
+        self.read = len(self.entries)
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """A failure that we live to see is not the entries' fault: it does not count against them."""
+        try:
+            yield
+        except (TransientError, PermanentError):
+            self.stores.stream.forgive(self.entries)
+            raise
+
+    def _sort(self, entries: Sequence[Entry]) -> tuple[list[tuple[Entry, Event]], list[tuple[Entry, Refusal]]]:
+        good: list[tuple[Entry, Event]] = []
+        refused: list[tuple[Entry, Refusal]] = []
+        for entry in entries:
+            if not entry.fields:
+                self.stores.stream.finish([entry])
+                self.fates["vanished"] += 1
+                continue
+            verdict = self._read(entry)
+            if isinstance(verdict, Refusal):
+                refused.append((entry, verdict))
+            else:
+                good.append((entry, verdict))
+        return good, refused
+
+    def _read(self, entry: Entry) -> Event | Refusal:
+        if entry.deliveries > self.rules.suspect_after + POISON_AFTER:
+            return Refusal(Code.POISON, f"its reader died {POISON_AFTER} times on it alone")
+        payload = entry.fields.get(schema.FIELD)
+        if payload is None:
+            return Refusal(Code.MISSING_FIELD, "the entry has no field 'event'")
+        event, unknown = schema.parse(payload)
+        self.unknown_fields += unknown
+        if isinstance(event, Refusal):
+            return event
+        return schema.gate(event, self.now_ms, self.rules.horizon) or schema.without(event, self.excluded)
+
+    def _insist_on_few(self, refused: Sequence[tuple[Entry, Refusal]], read: int) -> None:
+        """Mass dead-lettering would hide a schema change or a fault of our own: stop the line instead."""
+        bad = Counter(r.code for _, r in refused if r.code not in (Code.TOO_LATE, Code.EXCLUDED_PERSON))
+        count = bad.total()
+        if self.rules.accept_invalid or read < self.rules.breaker_min or count <= self.rules.breaker_share * read:
+            return
+        codes = ", ".join(f"{code} {n}" for code, n in bad.most_common(3))
+        raise TooManyInvalid(
+            f"{count} of {read} entries are invalid ({codes}), more than {self.rules.breaker_share:.0%}: nothing was"
+            " set aside, all stay pending. Mend the producer or upgrade, and run again; or let them go to the dead letters"
+            " with `python -m pipelines.incremental --accept-invalid`"
+        )
+
+    def _set_aside(self, entry: Entry, refusal: Refusal) -> None:
+        if refusal.code is Code.EXCLUDED_PERSON:
+            self.stores.stream.finish([entry])
+            self.fates["ignored"] += 1
+        else:
+            lane = Lane.LATE if refusal.code is Code.TOO_LATE else Lane.DEAD
+            self.stores.stream.set_aside(entry, lane, refusal.code, refusal.words, self.now_ms)
+            self.fates["late" if lane is Lane.LATE else "dead_letters"] += 1
+        self.codes[refusal.code] += 1
+
+    def _apply(self, good: Sequence[tuple[Entry, Event]]) -> frozenset[str]:
+        """Facts first, so that a correction in the same batch finds what it corrects."""
+        self.good = good
+        for _, event in good:
+            self.first.setdefault(event.key, event)
+        facts = [e for e in self.first.values() if not isinstance(e, (Retraction, PrivacyRequest))]
+        retractions = [e for e in self.first.values() if isinstance(e, Retraction)]
+        requests = [e for e in self.first.values() if isinstance(e, PrivacyRequest)]
+        for chunk in _chunks(facts):
+            self.committed.append((chunk, self.stores.builder.apply(chunk, self.now_ms)))
+        if retractions:
+            self._withdraw(retractions)
+        if requests:
+            self._forget(requests)
+        return frozenset(r.person for r in requests)
+
+    def _withdraw(self, retractions: Sequence[Retraction]) -> None:
+        settle(self.stores)
+        archive = self.stores.archive
+        affected = [*retractions, *archive.find([r.target_key for r in retractions]).values()]
+        self.committed.append((affected, self.stores.builder.withdraw(retractions, archive, self.now_ms)))
+
+    def _forget(self, requests: Sequence[PrivacyRequest]) -> None:
+        settle(self.stores)
+        self.committed.append((requests, self.stores.builder.forget(requests, self.now_ms)))
+        for person in {r.person for r in requests if r.erase}:
+            self.stores.letters.erase(person)
+
+    def _hand_over(self, events: Sequence[Event], applied: Applied) -> None:
+        """The archive and the cache take over what the transaction left; then it is forgotten in the graph.
+
+        The cache forgets everybody in the batch, not only in what was new: the run that made the rest new may have died
+        before it got here.
+        """
+        item = applied.outbox
+        if item:
+            self.stores.archive.store([item.payload])
+        self.stores.cache.drop(sorted(people_of(events)))
+        if item:
+            self.stores.graph.delete_outbox([item.id])
+
+    def _acknowledge(self) -> None:
+        """Acknowledge what was applied or is a duplicate; set aside what is neither."""
+        fates = _fates_of(applied for _, applied in self.committed)
+        done: list[Entry] = []
+        counted: set[str] = set()
+        for entry, event in self.good:
+            fate = "duplicate" if event.key in counted and fates[event.key] == "fresh" else fates[event.key]
+            if event.digest != self.first[event.key].digest:
+                fate = "reused"
+            counted.add(event.key)
+            if refusal := _refusal(fate):
+                self._set_aside(entry, refusal)
+                continue
+            done.append(entry)
+            self.fates[_FATE[fate]] += 1
+        self.stores.stream.finish(done)
+
+    def funnel(self) -> Funnel:
+        """What became of the batch. After a failure `read` is what got a fate; the rest stays pending."""
+        fates = Counter(self.fates)
+        vanished = fates.pop("vanished", 0)
+        read = self.read - vanished if self.read else fates.total()
+        return Funnel(
+            read=read, vanished=vanished, unknown_fields=self.unknown_fields, batches=1, codes=dict(self.codes), **fates
+        )
+
+
+_FATE = {"fresh": "applied", "duplicate": "duplicates", "withdrawn": "ignored"}
+
+
+def _fates_of(applied: Iterable[Applied]) -> dict[str, str]:
+    fates: dict[str, str] = {}
+    for one in applied:
+        for fate in ("fresh", "duplicate", "reused", "withdrawn", "unknown"):
+            fates.update(dict.fromkeys(getattr(one, fate), fate))
+    return fates
+
+
+def _chunks(events: Sequence[Event]) -> Iterator[list[Event]]:
+    """The events in transactions of at most `_MAX_TIES` ties each; nothing for no events."""
+    chunk: list[Event] = []
+    ties = 0
+    for event in events:
+        more = len(event.targets) if isinstance(event, Interaction) else 1
+        if chunk and ties + more > _MAX_TIES:
+            yield chunk
+            chunk, ties = [], 0
+        chunk.append(event)
+        ties += more
+    if chunk:
+        yield chunk
+
+
+def _refusal(fate: str) -> Refusal | None:
+    if fate == "reused":
+        return Refusal(Code.ID_REUSED, "the same source and id came before with other content; ids must be unique")
+    if fate == "unknown":
+        return Refusal(Code.NOT_IN_ARCHIVE, "what it withdraws is counted, but the archive keeps only sums of it")
+    return None

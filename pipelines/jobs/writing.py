@@ -1,0 +1,30 @@
+"""One writer of the graph at a time: who wants to write says so, and a second one is refused instead of queued."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from pipelines.errors import Refused
+from pipelines.ports import Lease
+
+
+@contextmanager
+def writing(lease: Lease, purpose: str, now: datetime) -> Iterator[None]:
+    """The writer's lease for the length of a `with`.
+
+    Raises:
+        Refused: WRITER_BUSY, with what the present holder said of itself.
+    """
+    me = f"{purpose}, pid {os.getpid()} on {socket.gethostname()}, since {now:%Y-%m-%d %H:%M:%S} UTC"
+    if holder := lease.acquire(me):
+        raise Refused(
+            "WRITER_BUSY", f"the graph is being written by another run ({holder}); try again when it has ended"
+        )
+    try:
+        yield
+    finally:
+        lease.release()
