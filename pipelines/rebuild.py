@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipelines import command, log, settings, wiring
+from pipelines import command, settings, wiring
+from pipelines.errors import Refused
 from pipelines.jobs.reconcile import rebuild
+from pipelines.report import drift
 from pipelines.report.progress import counting
-from pipelines.verify import show
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,22 +21,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="do it without asking")
     options = parser.parse_args(argv)
     config = settings.load()
-    log.setup(config.log_format, config.log_level)
-    print(f"rebuild: {wiring.which(config)}", file=sys.stderr, flush=True)
+    command.say(f"rebuild: {wiring.which(config)}")
     if not options.yes and not _agreed():
-        print("nothing was changed", file=sys.stderr)
-        return 3
+        raise Refused("NOT_CONFIRMED", "nothing was changed; this empties the graph first, so say --yes")
     with wiring.endpoints(config) as where, wiring.stores(config, where) as stores, counting("rebuilding") as watch:
-        drift = rebuild(stores, watch)
-    show(drift)
-    return 1 if drift.differences else 0
+        report = rebuild(stores, watch).report()
+    drift.show(report)
+    return command.FAILED if report.differences else command.GOOD
 
 
 def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        print("this empties the graph first; say --yes", file=sys.stderr)
-        return False
-    return input("This empties the graph and fills it again from the archive. Go on? [y/N] ").strip().lower() == "y"
+    question = "This empties the graph and fills it again from the archive. Go on? [y/N] "
+    return sys.stdin.isatty() and input(question).strip().lower() == "y"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pipelines.graph.builder import recount
 from pipelines.jobs.ingest import Stores, settle, utc_now
 from pipelines.jobs.writing import writing
 from pipelines.model import Tie
+from pipelines.report.drift import DriftReport, Line
 
 Ends = tuple[str, str, str]
 #: Strengths are sums of doubles in another order; everything else must be equal.
@@ -48,6 +49,11 @@ class Drift:
     interactions: int
     ties: int
     differences: tuple[Difference, ...]
+
+    def report(self, *, reveal: bool = False) -> DriftReport:
+        """For people. `reveal` names the ends of a tie by their pseudonyms."""
+        lines = [Line(" -> ".join(d.ends) if reveal else f"tie {d.reference}", d.words) for d in self.differences]
+        return DriftReport(self.interactions, self.ties, lines)
 
 
 def verify(stores: Stores, watch: Callable[[int], None] = lambda _count: None) -> Drift:

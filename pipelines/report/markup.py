@@ -1,0 +1,49 @@
+"""HTML and SVG as text, escaped on the way in: what comes from outside can only ever be text on the page."""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+
+#: Characters that are not seen but do something: controls, marks of direction, lone surrogates, unassigned ones.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+
+
+class Markup(str):
+    """Text that is HTML already. Everything else is escaped by `tag`."""
+
+    __slots__ = ()
+
+
+def tag(name: str, /, *children: str, **attributes: str | float | None) -> Markup:
+    """An element. `class_` and `font_size` become `class` and `font-size`; attributes that are None are left out."""
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(_plain(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return Markup(f"<{name}{written}>{joined(*children)}</{name}>")
+
+
+def joined(*children: str) -> Markup:
+    return Markup("".join(child if isinstance(child, Markup) else text(child) for child in children))
+
+
+def text(words: str) -> Markup:
+    return Markup(html.escape(seen(words)))
+
+
+def seen(words: str) -> str:
+    """The words without characters that are not seen: a name must not turn the line it stands in around."""
+    return "".join(c for c in words if unicodedata.category(c) not in _UNSEEN)
+
+
+def cut(words: str, most: int) -> str:
+    """At most so many characters, with a sign that some are left out."""
+    words = seen(words).strip() or "(no name)"
+    return words if len(words) <= most else words[: most - 1].rstrip() + "…"
+
+
+def _plain(value: str | float) -> str:
+    """Numbers with as many digits as a picture needs."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else seen(str(value))
