@@ -14,18 +14,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import command, log, settings, wiring
+from pipelines import command, settings, wiring
 from pipelines.errors import InvalidInput, Refused
 from pipelines.jobs import dead_letters as job
 from pipelines.jobs.backfill import replay_late
 from pipelines.jobs.ingest import Stores
-from pipelines.model import DeadLetter, Lane
+from pipelines.model import Code, DeadLetter, Lane
 
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     config = settings.load()
-    log.setup(config.log_format, config.log_level)
     print(f"dlq: {wiring.which(config)}", file=sys.stderr, flush=True)
     with wiring.endpoints(config) as where, wiring.stores(config, where) as stores:
         return int(options.do(stores, options))
@@ -133,10 +132,12 @@ def _replay(stores: Stores, options: argparse.Namespace) -> int:
     if options.dry_run:
         print(f"would replay {len(ready):,} letters")
     elif options.late:
-        funnel = replay_late(stores, ready, datetime.now(UTC))
+        funnel = replay_late(stores, ready, datetime.now(UTC), wiring.archive_keeps(settings.load()))
         print(
             f"late letters: {funnel.applied:,} applied, {funnel.duplicates:,} counted before, {funnel.ignored:,} left"
         )
+        if too_old := funnel.codes.get(Code.TOO_LATE):
+            print(f"{too_old:,} are older than the archive keeps; raise ORGANISM_ARCHIVE_DAYS first", file=sys.stderr)
     else:
         print(f"replayed {job.replay(stores, ready):,} letters; the next incremental run reads them")
     if held and not ready:

@@ -104,9 +104,6 @@ RETURN a.id AS a, b.id AS b, r.medium AS m, r.n AS n, r.seconds AS s, r.strength
 // name: read_people
 MATCH (n:Employee) RETURN n.id AS id, n.team AS team, n.present AS present, n.outside AS outside;
 
-// name: count_seen
-MATCH (s:SeenEvent) RETURN count(s) AS n;
-
 // name: wipe_ties
 MATCH (:Employee)-[r:INTERACTS]->(:Employee) WITH r LIMIT $limit DELETE r RETURN count(*) AS wiped;
 

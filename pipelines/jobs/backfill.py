@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pipelines.events import schema
 from pipelines.graph.builder import people_of
@@ -28,11 +28,19 @@ def package_name(payloads: Sequence[bytes]) -> str:
 
 
 def backfill(
-    stores: Stores, payloads: Sequence[bytes], now: datetime, watch: Callable[[int], None] = lambda _count: None
+    stores: Stores,
+    payloads: Sequence[bytes],
+    now: datetime,
+    keep: timedelta | None,
+    watch: Callable[[int], None] = lambda _count: None,
 ) -> Funnel:
-    """Apply a package of interactions of any age; the funnel of it. Repeatable, also after it was cut off.
+    """Apply a package of interactions; the funnel of it. Repeatable, also after it was cut off.
 
     What is not a valid interaction is counted under its code and left alone: mend the file and run it again.
+
+    Args:
+        keep: how far back the archive keeps single interactions, None for ever. Older ones are refused: their keys would
+            be forgotten with the next upkeep, and the same event could be counted again.
 
     Raises:
         Refused: WRITER_BUSY, a run is writing.
@@ -42,17 +50,18 @@ def backfill(
         name, total = package_name(payloads), Funnel()
         excluded = stores.archive.excluded()
         for number, part in enumerate(_parts(payloads)):
-            total = total + _apply(stores, part, f"{name}:{number}", int(now.timestamp() * 1000), excluded)
+            verdicts = [_verdict(payload, int(now.timestamp() * 1000), keep, excluded) for payload in part]
+            total = total + _apply(stores, verdicts, f"{name}:{number}", int(now.timestamp() * 1000))
             stores.lease.renew()
             watch(total.read)
         return total
 
 
-def replay_late(stores: Stores, letters: Sequence[DeadLetter], now: datetime) -> Funnel:
+def replay_late(stores: Stores, letters: Sequence[DeadLetter], now: datetime, keep: timedelta | None) -> Funnel:
     """Apply late letters and remove from the lane those that are counted now. Repeatable."""
     if not letters:
         return Funnel()
-    funnel = backfill(stores, [letter.fields.get(schema.FIELD, b"") for letter in letters], now)
+    funnel = backfill(stores, [letter.fields.get(schema.FIELD, b"") for letter in letters], now, keep)
     events = {letter.id: schema.parse(letter.fields.get(schema.FIELD, b""))[0] for letter in letters}
     known = stores.archive.known([e.key for e in events.values() if isinstance(e, Event)])
     for id_, event in events.items():
@@ -66,8 +75,7 @@ def _parts(payloads: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         yield payloads[start : start + _PART]
 
 
-def _apply(stores: Stores, part: Sequence[bytes], name: str, now_ms: int, excluded: frozenset[str]) -> Funnel:
-    verdicts = [_verdict(payload, now_ms, excluded) for payload in part]
+def _apply(stores: Stores, verdicts: Sequence[Event | Refusal], name: str, now_ms: int) -> Funnel:
     refused = [v for v in verdicts if isinstance(v, Refusal)]
     events = {v.key: v for v in verdicts if isinstance(v, Interaction)}
     known = stores.archive.known(list(events))
@@ -80,14 +88,16 @@ def _apply(stores: Stores, part: Sequence[bytes], name: str, now_ms: int, exclud
     codes: dict[str, int] = {}
     for refusal in refused:
         codes[refusal.code] = codes.get(refusal.code, 0) + 1
-    fresh, valid = len(applied.fresh), len(part) - len(refused)
-    return Funnel(read=len(part), applied=fresh, duplicates=valid - fresh, ignored=len(refused), codes=codes, batches=1)
+    fresh, valid = len(applied.fresh), len(verdicts) - len(refused)
+    return Funnel(
+        read=len(verdicts), applied=fresh, duplicates=valid - fresh, ignored=len(refused), codes=codes, batches=1
+    )
 
 
-def _verdict(payload: bytes, now_ms: int, excluded: frozenset[str]) -> Event | Refusal:
+def _verdict(payload: bytes, now_ms: int, keep: timedelta | None, excluded: frozenset[str]) -> Event | Refusal:
     event, _ = schema.parse(payload)
     if isinstance(event, Refusal):
         return event
     if not isinstance(event, Interaction):
         return Refusal(Code.UNKNOWN_TYPE, "a backfill holds interactions only; publish other events on the stream")
-    return schema.gate(event, now_ms, None) or schema.without(event, excluded)
+    return schema.gate(event, now_ms, keep) or schema.without(event, excluded)

@@ -38,6 +38,7 @@ _OUTBOX_PAGE = 20
 _MAX_TIES = 20_000
 #: Times that an entry may take its reader with it when it was read alone, before it is set aside as POISON.
 POISON_AFTER = 5
+_FETCHED = 1  # the delivery that `fetch` counts before anybody has read the entry
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ class _Batch:
         return good, refused
 
     def _read(self, entry: Entry) -> Event | Refusal:
-        if entry.deliveries > self.rules.suspect_after + POISON_AFTER:
+        if entry.deliveries > _FETCHED + self.rules.suspect_after + POISON_AFTER:
             return Refusal(Code.POISON, f"its reader died {POISON_AFTER} times on it alone")
         payload = entry.fields.get(schema.FIELD)
         if payload is None:
