@@ -103,6 +103,21 @@ class Lease(Protocol):
     def release(self) -> None: ...
 
 
+class Outbox(Protocol):
+    """Where events wait. Order is kept; nothing is reserved, so two publishers may send the same event."""
+
+    def put(self, payloads: Sequence[bytes]) -> None:
+        """Keep the events; on disk when this returns, all of them or none."""
+
+    def next(self, limit: int) -> list[tuple[int, bytes]]:
+        """The oldest events with their row ids, at most `limit`; they stay until `done`."""
+
+    def done(self, rowids: Sequence[int]) -> None:
+        """Forget events that are on the server's disk. Repeatable."""
+
+    def count(self) -> int: ...
+
+
 class Cache(Protocol):
     def drop(self, people: Sequence[str]) -> None:
         """Forget what is cached about these people, and only these. Repeatable."""

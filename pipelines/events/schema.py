@@ -173,32 +173,26 @@ def _not_json(payload: bytes) -> Refusal:
     return Refusal(Code.BAD_JSON, "not one JSON object")
 
 
-def _survey(raw: dict[str, Any]) -> tuple[str | None, int]:
+def _survey(raw: Any) -> tuple[str | None, int]:
     """The first key, at any depth, that must never be stored; and how many keys we do not know.
 
-    Iterative: a hostile payload may be nested more deeply than Python recurses.
+    Iterative: a hostile payload may be nested more deeply than Python recurses. Types are exact, because the decoder made
+    them; `type is` costs a third of `isinstance` in the hottest loop of the parser.
     """
     unknown, stack = 0, [raw]
     while stack:
-        for key, value in stack.pop().items():
+        item = stack.pop()
+        if type(item) is list:
+            stack.extend(inner for inner in item if type(inner) is dict or type(inner) is list)
+            continue
+        for key, value in item.items():
             if key not in _KNOWN:
                 if (lowered := key.lower()) in FORBIDDEN:
                     return lowered, unknown
                 unknown += 1
-            if isinstance(value, (dict, list)):
-                stack.extend(_dicts_within(value))
+            if type(value) is dict or type(value) is list:
+                stack.append(value)
     return None, unknown
-
-
-def _dicts_within(value: dict[str, Any] | list[Any]) -> list[dict[str, Any]]:
-    found, stack = [], [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            found.append(item)
-        else:
-            stack.extend(x for x in item if isinstance(x, (dict, list)))
-    return found
 
 
 def _event(raw: dict[str, Any]) -> Event | Refusal:

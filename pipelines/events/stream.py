@@ -18,6 +18,7 @@ import redis
 from redis import exceptions as failures
 
 from pipelines import queries
+from pipelines.errors import TransientError
 from pipelines.events.redis_client import translated
 from pipelines.events.schema import FIELD
 from pipelines.model import PAYLOAD_NOT_KEPT, Code, Entry, Lane, StreamState, Window
@@ -25,6 +26,7 @@ from pipelines.model import PAYLOAD_NOT_KEPT, Code, Entry, Lane, StreamState, Wi
 T = TypeVar("T")
 _LUA = queries.load("pipelines.events", "scripts.lua")
 _FETCH_CHUNK = 5_000  # entries per script call: the script holds them all, and the server serves nobody else meanwhile
+_DISK_MS = 5_000
 #: Deliveries after which an entry is handed out alone. Before that, its neighbours may be to blame.
 SUSPECT_AFTER = 3
 
@@ -162,11 +164,17 @@ class RedisStream:
 
     def _wait_for_disk(self) -> None:
         """WAITAOF exists from Redis 7.2 and needs append-only files; elsewhere the server's own policy decides."""
-        if self._waits:
-            try:
-                self._redis.waitaof(1, 0, 5_000)
-            except failures.ResponseError:
-                self._waits = False
+        if not self._waits:
+            return
+        try:
+            on_disk: Any = self._redis.waitaof(1, 0, _DISK_MS)
+        except failures.ResponseError:
+            self._waits = False
+            return
+        if on_disk[0] < 1:
+            raise TransientError(
+                f"redis did not have the events on disk within {_DISK_MS / 1000:g} s; they are sent again"
+            )
 
     def _run(self, name: str, *keys: str, argv: Sequence[Any] = (), consumer: bool = True) -> Any:
         who = [self._names.group, self._names.consumer] if consumer else [self._names.group]

@@ -1,0 +1,73 @@
+"""The frame around every command: errors become one line and an exit code, Ctrl-C ends quietly, logging is set up.
+
+It decides nothing and knows no command. An error that is not ours is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pipelines import log, settings
+from pipelines.errors import InvalidInput, OrganismError, Refused
+
+GOOD, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
+#: What shells say of a process that a signal ended: 128 + SIGINT, 128 + SIGPIPE.
+INTERRUPTED, PIPE_CLOSED = 130, 141
+
+
+def run(main: Callable[[], int]) -> int:
+    """The exit code of `main`, whatever it raises; the sentence of an error goes to standard error."""
+    try:
+        config = settings.load()
+        log.setup(config.log_format, config.log_level)
+        code = main()
+        sys.stdout.flush()  # here, so that a reader that is gone is noticed while we can still be quiet about it
+        return code
+    except OrganismError as error:
+        say(f"{'refused' if isinstance(error, Refused) else 'error'}: {error}")
+        return exit_code(error)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return PIPE_CLOSED
+
+
+def exit_code(error: OrganismError) -> int:
+    """3: a rule said no. 2: what the user gave is wrong. 1: everything else."""
+    if isinstance(error, Refused):
+        return REFUSED
+    return BAD_INPUT if isinstance(error, InvalidInput) else FAILED
+
+
+def say(words: str) -> None:
+    """One line for people on standard error, without secrets and ids."""
+    print(log.redact(" ".join(words.split())), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def input_file(name: str) -> Iterator[io.BufferedReader]:
+    """The file of that name, or standard input for `-`, as bytes.
+
+    Raises:
+        InvalidInput: there is none, or it cannot be read.
+    """
+    if name == "-":
+        yield sys.stdin.buffer  # type: ignore[misc]  # a BufferedReader where there is a real one, as here
+        return
+    try:
+        file = open(name, "rb")  # noqa: SIM115  # so that only opening it is explained, not what is done with it
+    except OSError as error:
+        raise InvalidInput(f"{name}: {error.strerror}; expected a file, or - for standard input") from None
+    with file:
+        yield file
+
+
+def _forget_stdout() -> None:
+    """The interpreter flushes standard output once more when it ends, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines import command
+from pipelines.errors import CommitUnknown, InvalidInput, PermanentError, Refused, TooManyInvalid, TransientError
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    def main() -> int:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TransientError("away"), 1),
+        (CommitUnknown("away"), 1),
+        (PermanentError("broken"), 1),
+        (TooManyInvalid("many"), 1),
+        (InvalidInput("wrong"), 2),
+        (Refused("STREAM_FULL", "no"), 3),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.run(raising(error)) == code
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_good_end_is_the_command_s_own_code() -> None:
+    assert command.run(lambda: 7) == 7
+
+
+def test_wrong_settings_are_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("ORGANISM_BATCH_SIZE", "many")
+    assert command.run(lambda: 0) == 2
+    assert "ORGANISM_BATCH_SIZE" in capsys.readouterr().err
+
+
+def test_a_defect_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        command.run(raising(ZeroDivisionError()))
+
+
+def test_a_message_is_one_line_without_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    command.run(raising(InvalidInput("two\nlines about anna@corp.example")))
+    assert capsys.readouterr().err == "error: two lines about [redacted]\n"
+
+
+def test_a_reader_that_is_gone_ends_it_quietly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with open(tmp_path / "out", "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert command.run(raising(BrokenPipeError())) == 141
+
+
+def test_a_missing_file_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="No such file"), command.input_file(str(tmp_path / "none")):
+        pass
+
+
+def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
+    with command.input_file("-") as file:
+        assert file.read() == b"x"
