@@ -1,0 +1,1 @@
+"""One vendor export layout a file."""
