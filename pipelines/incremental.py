@@ -1,0 +1,151 @@
+"""The incremental flow: the stream into the graph, every five minutes; and `python -m pipelines.incremental`.
+
+Nothing of ours depends on Prefect: the job is `jobs.incremental.run`, and this file gives it a way to run its steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from pipelines import command, settings, steps, wiring
+from pipelines.errors import Refused
+from pipelines.jobs import incremental as job
+from pipelines.model import RunReport
+from pipelines.report import funnel
+from pipelines.report.progress import draining
+from pipelines.settings import Settings
+
+T = TypeVar("T")
+_TIMEOUT_S = 240
+
+
+def run_once(
+    config: Settings, step: steps.Step, *, accept_invalid: bool = False, budget_s: float | None = None
+) -> RunReport:
+    """One incremental run on the stores that the settings name."""
+    budget = timedelta(seconds=budget_s or config.time_budget_s)
+    with wiring.endpoints(config) as where, wiring.stores(config, where) as stores:
+        rules, upkeep = wiring.rules(config, accept_invalid=accept_invalid), wiring.upkeep(config)
+        with draining("into the graph") as show:
+            return job.run(stores, rules, upkeep, budget, step, watch=lambda p: show(p.done, p.backlog))
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    config = settings.load()
+    why_direct = "asked for" if options.direct else _why_direct()
+    print(
+        f"incremental: {f'direct mode ({why_direct})' if why_direct else 'as a Prefect flow'}; {wiring.which(config)}",
+        file=sys.stderr,
+        flush=True,
+    )
+    if why_direct:
+        report = run_once(config, steps.direct, accept_invalid=options.accept_invalid, budget_s=options.budget)
+    else:
+        report = _through_prefect(options.accept_invalid)
+    if options.json:
+        print(json.dumps(funnel.as_dict(report)))
+    else:
+        funnel.show(report)
+    return command.FAILED if funnel.alarms(report) else command.GOOD
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.incremental", description="Drain the stream into the graph."
+    )
+    parser.add_argument("--direct", action="store_true", help="without Prefect, even where its API answers")
+    parser.add_argument("--json", action="store_true", help="the report as one JSON object on standard output")
+    parser.add_argument(
+        "--accept-invalid", action="store_true", help="dead-letter invalid entries even if they are many"
+    )
+    parser.add_argument(
+        "--budget", type=float, metavar="SECONDS", help="stop after this (default ORGANISM_TIME_BUDGET_S)"
+    )
+    return parser
+
+
+def _why_direct() -> str | None:
+    """None when a Prefect API answers. Asked with a short time-out: Prefect's own would wait for minutes."""
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return "PREFECT_API_URL is not set"
+    import httpx
+
+    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=2, auth=(user, password) if user else None)
+    except httpx.HTTPError as error:
+        return f"the Prefect API at {httpx.URL(url).host} does not answer: {type(error).__name__}"
+    return None if answer.status_code == 200 else f"the Prefect API answers {answer.status_code}"
+
+
+def _through_prefect(accept_invalid: bool) -> RunReport:
+    from pipelines.incremental import incremental as flow_
+
+    state: Any = flow_(accept_invalid=accept_invalid, return_state=True)
+    if state.name == SKIPPED:
+        code, _, sentence = (state.message or "").partition(": ")
+        raise Refused(code, sentence)
+    report: RunReport = state.result()
+    return report
+
+
+SKIPPED = "Skipped"
+
+if __name__ == "__main__":
+    raise SystemExit(command.run(main))
+
+# ------------------------------------------------------------------------------------------------ the Prefect skin
+# Below the command, because importing prefect takes a second that direct mode need not pay.
+
+from prefect import Task, flow  # noqa: E402
+from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.logging import get_run_logger  # noqa: E402
+from prefect.states import Completed  # noqa: E402
+
+
+def as_task(function: Callable[..., T], *args: Any) -> T:
+    """Run a step as a Prefect task by the retry table.
+
+    The arguments are bound beforehand: Prefect walks and hashes what a task is given, and these are live connections.
+    """
+    policy = steps.RETRIES[function.__name__]
+    task: Task[[], T] = Task(
+        fn=lambda: function(*args),
+        name=function.__name__,
+        task_run_name=function.__name__,
+        retries=policy.attempts - 1,
+        retry_delay_seconds=policy.delays(),
+        retry_jitter_factor=policy.jitter,
+        retry_condition_fn=_is_transient,
+        timeout_seconds=policy.timeout_s,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+    log = get_run_logger()
+    log.info("%s started", function.__name__)
+    result = task()
+    log.info("%s ended: %s", function.__name__, steps.in_words(result))
+    return result
+
+
+def _is_transient(_task: object, _run: object, state: State[Any]) -> bool:
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, BaseException) and steps.retryable(error)
+
+
+@flow(name="incremental", timeout_seconds=_TIMEOUT_S, log_prints=False)
+def incremental(accept_invalid: bool = False) -> RunReport | State[Any]:
+    """Read new interactions from the stream and update the graph, exactly once."""
+    try:
+        return run_once(settings.load(), as_task, accept_invalid=accept_invalid)
+    except Refused as refused:
+        return Completed(name=SKIPPED, message=str(refused))
