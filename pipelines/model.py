@@ -222,7 +222,7 @@ class Cursor:
 
     applied: int = 0
     at_ms: int = 0
-    entries_added: int = 0
+    stream: str = ""
     purged_day: int = 0
     rebuilding: bool = False
 
@@ -241,7 +241,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """One consistent look at the stream. Counts are entries.
+    """One consistent look at the stream. Counts are entries; `born` is the name that this incarnation of it was given.
 
     oldest_unread_ms: arrival time of the oldest entry that nobody has read, None when there is none.
     """
@@ -251,6 +251,7 @@ class StreamState:
     delivered: int
     unread: int
     pending: int
+    born: str = ""
     oldest_unread_ms: int | None = None
 
 

@@ -175,7 +175,8 @@ class Graph(Protocol):
 
     def cursor(self) -> Cursor: ...
 
-    def note_stream(self, entries_added: int) -> None: ...
+    def note_stream(self, born: str) -> None:
+        """Which incarnation of the stream was read last: another one later means that it was flushed or restored."""
 
     def note_purge(self, day: int) -> None: ...
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import redis
 
 from pipelines import embedded
@@ -122,9 +123,7 @@ def stores(settings: Settings, where: Endpoints, names: Names = NAMES) -> Iterat
         stack.callback(graph.close)
         stream = RedisStream(client, where.redis, names)
         stream.prepare()
-        with translated(), pool.connection() as connection:
-            for name in migrate(connection):
-                _log.info("migration %s applied", name)
+        _migrate(where.postgres)
         graph.prepare()
         yield Stores(
             stream=stream,
@@ -135,6 +134,13 @@ def stores(settings: Settings, where: Endpoints, names: Names = NAMES) -> Iterat
             cache=RedisCache(stack.enter_context(_client(where.cache))),
             builder=EventDrivenGraphBuilder(graph, effects.pack),
         )
+
+
+def _migrate(url: str) -> None:
+    """On a connection of its own, which fails at once where the pool would wait for the server."""
+    with translated(), psycopg.connect(url, connect_timeout=5) as connection:
+        for name in migrate(connection):
+            _log.info("migration %s applied", name)
 
 
 @contextmanager

@@ -111,6 +111,18 @@ def real(endpoints: wiring.Endpoints) -> Iterator[Stores]:
         yield stores
 
 
+def as_environment(where: wiring.Endpoints) -> dict[str, str]:
+    """The variables that send a command to these servers; keys are remembered for ever."""
+    return {
+        "ORGANISM_REDIS_URL": where.redis,
+        "ORGANISM_GRAPH_URL": where.graph,
+        "ORGANISM_GRAPH_USER": where.graph_user,
+        "ORGANISM_GRAPH_PASSWORD": where.graph_password,
+        "ORGANISM_POSTGRES_URL": where.postgres,
+        "ORGANISM_HORIZON": "forever",
+    }
+
+
 def empty(stores: Stores, where: wiring.Endpoints) -> None:
     """Forget everything that an earlier test left on the servers."""
     import psycopg

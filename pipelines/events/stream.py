@@ -77,7 +77,8 @@ class RedisStream:
                 raise
             return
         about: Any = self._redis.xinfo_stream(self._names.stream)
-        self._redis.hset(self._names.counters, "delivered", about["entries-added"] - about["length"])
+        before_us = about["entries-added"] - about["length"]
+        self._redis.hset(self._names.counters, mapping={"delivered": before_us, "born": secrets.token_hex(8)})
 
     def fetch(self, limit: int, idle: timedelta) -> Window:
         adopted, vanished = self._adopt(limit, idle)
@@ -130,13 +131,13 @@ class RedisStream:
         with translated(self._url):
             pipe = self._redis.pipeline(transaction=True)
             pipe.xinfo_stream(self._names.stream)
-            pipe.hget(self._names.counters, "delivered")
+            pipe.hmget(self._names.counters, "delivered", "born")
             pipe.xinfo_groups(self._names.stream)
-            about, delivered, groups = pipe.execute()
+            about, (delivered, born), groups = pipe.execute()
             group = next(g for g in groups if _text(g["name"]) == self._names.group)
-            return self._state(about, int(delivered or 0), group)
+            return self._state(about, int(delivered or 0), _text(born or b""), group)
 
-    def _state(self, about: dict[str, Any], delivered: int, group: dict[str, Any]) -> StreamState:
+    def _state(self, about: dict[str, Any], delivered: int, born: str, group: dict[str, Any]) -> StreamState:
         last = _text(group["last-delivered-id"])
         oldest = self._redis.xrange(self._names.stream, min=f"({last}", count=1)
         return StreamState(
@@ -145,6 +146,7 @@ class RedisStream:
             delivered=delivered,
             unread=max(0, about["entries-added"] - delivered) if oldest else 0,
             pending=group["pending"],
+            born=born,
             oldest_unread_ms=int(_text(oldest[0][0]).split("-")[0]) if oldest else None,
         )
 

@@ -83,10 +83,10 @@ MATCH (o:Outbox) WHERE o.id IN $ids DELETE o;
 
 // name: read_cursor
 MATCH (c:IngestCursor {id: $cursor})
-RETURN c.applied AS applied, c.at AS at, c.entries_added AS entries_added, c.purged_day AS purged_day, c.rebuilding AS rebuilding;
+RETURN c.applied AS applied, c.at AS at, c.stream AS stream, c.purged_day AS purged_day, c.rebuilding AS rebuilding;
 
 // name: note_stream
-MERGE (c:IngestCursor {id: $cursor}) SET c.entries_added = $entries_added;
+MERGE (c:IngestCursor {id: $cursor}) SET c.stream = $stream;
 
 // name: note_purge
 MERGE (c:IngestCursor {id: $cursor}) SET c.purged_day = $day;

@@ -120,6 +120,8 @@ class Neo4jGraph:
         self._driver.close()
 
     def prepare(self) -> None:
+        with self._translated():
+            self._driver.verify_connectivity()  # fails at once, a managed transaction waits
         for statement in _SCHEMA.values():
             self._execute(statement)
 
@@ -148,13 +150,13 @@ class Neo4jGraph:
         return Cursor(
             row["applied"] or 0,
             row["at"] or 0,
-            row["entries_added"] or 0,
+            row["stream"] or "",
             row["purged_day"] or 0,
             bool(row["rebuilding"]),
         )
 
-    def note_stream(self, entries_added: int) -> None:
-        self._execute(_Q["note_stream"], cursor=self._cursor, entries_added=entries_added)
+    def note_stream(self, born: str) -> None:
+        self._execute(_Q["note_stream"], cursor=self._cursor, stream=born)
 
     def note_purge(self, day: int) -> None:
         self._execute(_Q["note_purge"], cursor=self._cursor, day=day)

@@ -94,9 +94,9 @@ def _close(stores: Stores, rules: Rules, upkeep: Upkeep, tally: Tally, started: 
     lost = stores.stream.audit()
     state, cursor = stores.stream.state(), stores.graph.cursor()
     now = clock()
-    reset = state.entries_added < cursor.entries_added
-    if state.entries_added != cursor.entries_added:
-        stores.graph.note_stream(state.entries_added)
+    reset = cursor.stream not in ("", state.born)
+    if cursor.stream != state.born:
+        stores.graph.note_stream(state.born)
     trimmed = stores.stream.trim(now - upkeep.stream)
     _keep_house(stores, rules, upkeep, cursor.purged_day, now)
     waiting = state.unread + state.pending

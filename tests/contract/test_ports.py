@@ -239,9 +239,9 @@ class TestGraph:
             writer.advance(3, 99)
 
         stores.graph.write(work)
-        stores.graph.note_stream(17)
+        stores.graph.note_stream("first")
         cursor = stores.graph.cursor()
-        assert (cursor.applied, cursor.at_ms, cursor.entries_added, cursor.rebuilding) == (3, 99, 17, False)
+        assert (cursor.applied, cursor.at_ms, cursor.stream, cursor.rebuilding) == (3, 99, "first", False)
 
     def test_outsiders_are_not_people_of_the_organisation(self, stores: Stores) -> None:
         self.add(stores, interaction("a", targets=[make.outsider(1)]))

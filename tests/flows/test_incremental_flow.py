@@ -14,23 +14,12 @@ import pytest
 from pipelines import wiring
 from pipelines.events.redis_client import open_redis
 from pipelines.events.stream import RedisLease
-from tests.conftest import opened
+from tests.conftest import as_environment, opened
 from tests.flows.conftest import environment
 from tests.support import make
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def as_environment(where: wiring.Endpoints) -> dict[str, str]:
-    return {
-        "ORGANISM_REDIS_URL": where.redis,
-        "ORGANISM_GRAPH_URL": where.graph,
-        "ORGANISM_GRAPH_USER": where.graph_user,
-        "ORGANISM_GRAPH_PASSWORD": where.graph_password,
-        "ORGANISM_POSTGRES_URL": where.postgres,
-        "ORGANISM_HORIZON": "forever",
-    }
 
 
 def python(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -57,6 +57,7 @@ class World:
     group: int | None = None  # last delivered id, None: no group
     pel: dict[int, list[Any]] = field(default_factory=dict)  # id -> [consumer, deliveries]
     delivered: int = 0
+    births: int = 0
     letters: dict[Lane, dict[int, DeadLetter]] = field(default_factory=lambda: {Lane.DEAD: {}, Lane.LATE: {}})
     letter_id: int = 0
     lease: str | None = None
@@ -130,6 +131,7 @@ class FakeStream:
         if self._w.group is None:
             self._w.group, self._w.pel = 0, {}
             self._w.delivered = self._w.added - len(self._w.entries)
+            self._w.births += 1
 
     def fetch(self, limit: int, idle: timedelta) -> Window:
         return self._f.call("fetch", lambda: self._fetch(limit, idle))
@@ -214,7 +216,13 @@ class FakeStream:
         unread = [i for i in self._w.entries if i > (self._w.group or 0)]
         oldest = min(unread, default=None)
         return StreamState(
-            len(self._w.entries), self._w.added, self._w.delivered, len(unread), len(self._w.pel), oldest
+            len(self._w.entries),
+            self._w.added,
+            self._w.delivered,
+            len(unread),
+            len(self._w.pel),
+            str(self._w.births),
+            oldest,
         )
 
     def audit(self) -> int:
@@ -431,8 +439,8 @@ class FakeGraph:
     def cursor(self) -> Cursor:
         return self._w.cursor
 
-    def note_stream(self, entries_added: int) -> None:
-        self._set(entries_added=entries_added)
+    def note_stream(self, born: str) -> None:
+        self._set(stream=born)
 
     def note_purge(self, day: int) -> None:
         self._set(purged_day=day)
