@@ -259,11 +259,3 @@ def test_a_wrong_option_is_usage(world: World, tmp_path: Path) -> None:
     assert world.run(mail(tmp_path / "mail.csv", 1), "--medium", "fax").returncode == 2
     assert world.run("--nonsense").returncode == 2
     assert world.run(tmp_path / "none.csv").returncode == 2
-
-
-def test_a_backfill_goes_straight_into_the_graph_and_only_once(world: World, tmp_path: Path) -> None:
-    path = tmp_path / "mail.csv"
-    path.write_text(HEAD + "a,b,2010-01-01 08:00:00\na,c,2010-01-02 08:00:00\n")
-    first = json.loads(world.run(path, *MAIL, "--backfill", "--json", ORGANISM_HORIZON="forever").stdout)
-    again = json.loads(world.run(path, *MAIL, "--backfill", "--json", ORGANISM_HORIZON="forever").stdout)
-    assert (first["applied"], again["applied"], first["sent"]) == (2, 0, 0)
