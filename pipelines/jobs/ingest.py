@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from threading import Lock
 
 from pipelines.errors import PermanentError, TooManyInvalid, TransientError
 from pipelines.events import schema
 from pipelines.graph.builder import EventDrivenGraphBuilder, people_of
+from pipelines.jobs.overlap import Ahead, Behind
 from pipelines.model import (
     Applied,
     Code,
@@ -74,9 +75,11 @@ class Tally:
     """The funnel of a run so far."""
 
     funnel: Funnel = field(default_factory=Funnel)
+    _lock: Lock = field(default_factory=Lock, repr=False)  # a batch may end behind the one that fails
 
     def add(self, funnel: Funnel) -> None:
-        self.funnel = self.funnel + funnel
+        with self._lock:
+            self.funnel = self.funnel + funnel
 
 
 Clock = Callable[[], datetime]
@@ -111,13 +114,12 @@ def update_graph_incremental(
         TransientError, PermanentError: of a store; what was not finished stays pending.
     """
     after, excluded = "0", stores.archive.excluded()
-    with Behind(rules.overlap) as behind:
-        while clock() < until:
-            entries = stores.stream.pending(after, rules.batch_size)
-            if not entries:
-                break
-            after = entries[-1].id
-            batch = _Batch(stores, rules, clock(), excluded, entries)
+    with Behind(rules.overlap) as behind, _reader(stores, rules) as reader:
+        while clock() < until and (page := reader.take(after)):
+            after = page[-1].entry.id
+            if not _suspicious(page):
+                reader.ask(after)
+            batch = _Batch(stores, rules, clock(), excluded, page)
             try:
                 excluded |= batch.apply()
             except (TransientError, PermanentError):
@@ -129,46 +131,43 @@ def update_graph_incremental(
     return tally.funnel
 
 
+@dataclass(frozen=True)
+class _Read:
+    """An entry and what the parser says of it."""
+
+    entry: Entry
+    verdict: Event | Refusal
+    unknown: int = 0
+
+
+def _reader(stores: Stores, rules: Rules) -> Ahead[list[_Read]]:
+    """Reads and parses our pending entries page by page, one page ahead."""
+
+    def read(after: str) -> list[_Read]:
+        return [_parsed(entry, rules) for entry in stores.stream.pending(after, rules.batch_size)]
+
+    return Ahead(rules.overlap, read, lambda page: stores.stream.forgive([r.entry for r in page]))
+
+
+def _parsed(entry: Entry, rules: Rules) -> _Read:
+    if entry.deliveries > _FETCHED + rules.suspect_after + POISON_AFTER:  # not even parsed: that may be what kills
+        return _Read(entry, Refusal(Code.POISON, f"its reader died {POISON_AFTER} times on it alone"))
+    payload = entry.fields.get(schema.FIELD)
+    if payload is None:
+        return _Read(entry, Refusal(Code.MISSING_FIELD, "the entry has no field 'event'"))
+    return _Read(entry, *schema.parse(payload))
+
+
+def _suspicious(page: Sequence[_Read]) -> bool:
+    """Whether a reader may have died on these before: then nothing is read ahead, it would be blamed too."""
+    return any(r.entry.deliveries > _FETCHED + 1 for r in page)
+
+
 def _close(batch: _Batch, tally: Tally) -> None:
     try:
         batch.close()
     finally:
         tally.add(batch.funnel())
-
-
-class Behind:
-    """Runs one thing behind the caller's back, in order: the archive takes over a batch while the graph takes the next.
-
-    Safe because what is left to do after a commit may be done at any time, or again: the outbox has it. `overlap` False
-    does it at once, for tests that count calls. Leaving the `with` waits; an error comes out at the next call or there.
-    """
-
-    def __init__(self, overlap: bool) -> None:
-        self._pool = ThreadPoolExecutor(1, "behind") if overlap else None
-        self._last: Future[None] | None = None
-
-    def do(self, work: Callable[[], None]) -> None:
-        if self._pool is None:
-            work()
-            return
-        self._wait()
-        self._last = self._pool.submit(work)
-
-    def _wait(self) -> None:
-        last, self._last = self._last, None
-        if last:
-            last.result()
-
-    def __enter__(self) -> Behind:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            if kind is None:
-                self._wait()
-        finally:
-            if self._pool:
-                self._pool.shutdown(wait=True)
 
 
 def settle(stores: Stores) -> None:
@@ -190,7 +189,7 @@ class _Batch:
     rules: Rules
     now: datetime
     excluded: frozenset[str]
-    entries: Sequence[Entry]
+    page: Sequence[_Read]
     good: Sequence[tuple[Entry, Event]] = ()
     first: dict[str, Event] = field(default_factory=dict)
     committed: list[tuple[Sequence[Event], Applied]] = field(default_factory=list)
@@ -206,8 +205,8 @@ class _Batch:
     def apply(self) -> frozenset[str]:
         """Set aside what is invalid and commit the rest to the graph; the people who are excluded from now on."""
         with self._forgiving():
-            good, refused = self._sort(self.entries)
-            self._insist_on_few(refused, len(self.entries))
+            good, refused = self._sort()
+            self._insist_on_few(refused, len(self.page))
             for entry, refusal in refused:
                 self._set_aside(entry, refusal)
             return self._apply(good)
@@ -218,7 +217,7 @@ class _Batch:
             for events, applied in self.committed:
                 self._hand_over(events, applied)
             self._acknowledge()
-        self.read = len(self.entries)
+        self.read = len(self.page)
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -226,35 +225,30 @@ class _Batch:
         try:
             yield
         except (TransientError, PermanentError):
-            self.stores.stream.forgive(self.entries)
+            self.stores.stream.forgive([r.entry for r in self.page])
             raise
 
-    def _sort(self, entries: Sequence[Entry]) -> tuple[list[tuple[Entry, Event]], list[tuple[Entry, Refusal]]]:
+    def _sort(self) -> tuple[list[tuple[Entry, Event]], list[tuple[Entry, Refusal]]]:
         good: list[tuple[Entry, Event]] = []
         refused: list[tuple[Entry, Refusal]] = []
-        for entry in entries:
-            if not entry.fields:
-                self.stores.stream.finish([entry])
+        for read in self.page:
+            if not read.entry.fields:
+                self.stores.stream.finish([read.entry])
                 self.fates["vanished"] += 1
                 continue
-            verdict = self._read(entry)
+            verdict = self._judge(read)
             if isinstance(verdict, Refusal):
-                refused.append((entry, verdict))
+                refused.append((read.entry, verdict))
             else:
-                good.append((entry, verdict))
+                good.append((read.entry, verdict))
         return good, refused
 
-    def _read(self, entry: Entry) -> Event | Refusal:
-        if entry.deliveries > _FETCHED + self.rules.suspect_after + POISON_AFTER:
-            return Refusal(Code.POISON, f"its reader died {POISON_AFTER} times on it alone")
-        payload = entry.fields.get(schema.FIELD)
-        if payload is None:
-            return Refusal(Code.MISSING_FIELD, "the entry has no field 'event'")
-        event, unknown = schema.parse(payload)
-        self.unknown_fields += unknown
-        if isinstance(event, Refusal):
-            return event
-        return schema.gate(event, self.now_ms, self.rules.horizon) or schema.without(event, self.excluded)
+    def _judge(self, read: _Read) -> Event | Refusal:
+        self.unknown_fields += read.unknown
+        if isinstance(read.verdict, Refusal):
+            return read.verdict
+        late = schema.gate(read.verdict, self.now_ms, self.rules.horizon)
+        return late or schema.without(read.verdict, self.excluded)
 
     def _insist_on_few(self, refused: Sequence[tuple[Entry, Refusal]], read: int) -> None:
         """Mass dead-lettering would hide a schema change or a fault of our own: stop the line instead."""
