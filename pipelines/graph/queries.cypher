@@ -15,7 +15,7 @@ RETURN s.k AS k, s.c AS c, s.r AS r;
 // CREATE, not MERGE: a third faster, and should the lock ever fail, the constraint refuses the second writer.
 // name: remember
 UNWIND $events AS e
-CREATE (:SeenEvent {k: e.k, d: e.d, c: e.c, r: false});
+CREATE (:SeenEvent {k: e.k, d: e.d, c: e.c});
 
 // name: withdraw
 UNWIND $keys AS k

@@ -14,6 +14,3 @@ CREATE CONSTRAINT outbox_id IF NOT EXISTS FOR (n:Outbox) REQUIRE n.id IS UNIQUE;
 
 // name: load_part_id
 CREATE CONSTRAINT load_part_id IF NOT EXISTS FOR (n:LoadPart) REQUIRE n.id IS UNIQUE;
-
-// name: seen_day
-CREATE INDEX seen_day IF NOT EXISTS FOR (n:SeenEvent) ON (n.d);
