@@ -119,9 +119,10 @@ class Neo4jServer:
 
     user = USER
 
-    def __init__(self, data_dir: Path, heap_mb: int) -> None:
+    def __init__(self, data_dir: Path, heap_mb: int, quick: bool) -> None:
         self._home = data_dir.absolute()
         self._heap_mb = heap_mb
+        self._quick = quick
         self._port = loopback.free_port()
         self._jars = jars()
         self._java = _java() or "java"
@@ -177,9 +178,9 @@ class Neo4jServer:
             return False
 
     def _launch(self) -> "subprocess.Popen[bytes]":
-        heap = ["-Xms128m", f"-Xmx{self._heap_mb}m"]
+        heap = ["-Xms128m", f"-Xmx{self._heap_mb}m", *(_FAST_START if self._quick else [])]
         main = ["org.neo4j.server.CommunityEntryPoint", f"--home-dir={self._home}", f"--config-dir={self._conf}"]
-        command = [self._java, *heap, *_FAST_START, *_JAVA_OPTIONS, "-cp", f"{self._jars}/*", *main, "--console-mode"]
+        command = [self._java, *heap, *_JAVA_OPTIONS, "-cp", f"{self._jars}/*", *main, "--console-mode"]
         with self._log.open("ab") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._home)
         self._tell_watchdog("+", process.pid)
@@ -231,9 +232,12 @@ class Neo4jServer:
 
 
 @contextmanager
-def neo4j_server(data_dir: Path, *, heap_mb: int = 512) -> Iterator[Neo4jServer]:
-    """A server on `data_dir` that answers queries; it ends with the block, or with this process."""
-    server = Neo4jServer(data_dir, heap_mb)
+def neo4j_server(data_dir: Path, *, heap_mb: int = 512, quick: bool = True) -> Iterator[Neo4jServer]:
+    """A server on `data_dir` that answers queries; it ends with the block, or with this process.
+
+    quick: start fast and stay slow; a benchmark says False and gets the virtual machine's defaults.
+    """
+    server = Neo4jServer(data_dir, heap_mb, quick)
     try:
         server.wait_until_it_answers()
         yield server
