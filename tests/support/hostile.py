@@ -47,8 +47,8 @@ class Hostile:
         self._number = 0
         self._sent: list[Fields] = []
         self._ways: list[Callable[[], Fields]] = [
-            self._valid, self._resent, self._reused, self._raw, self._cut, self._flipped, self._string, self._time, self._number_,
-            self._missing, self._extra, self._targets, self._kind, self._fields, self._deep,
+            self._valid, self._resent, self._reused, self._raw, self._cut, self._flipped, self._string, self._time,
+            self._number_, self._missing, self._extra, self._targets, self._kind, self._fields, self._deep,
         ]  # fmt: skip
 
     def next(self) -> tuple[str, Fields]:
