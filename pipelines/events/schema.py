@@ -1,8 +1,8 @@
 """The only parser of events: bytes in, a frozen event or a refusal out. Pure; the contract is `docs/data.md`.
 
 A payload is decoded once with msgspec, walked once for keys that must never be stored, and converted to a typed
-envelope. msgspec was chosen by `benchmarks/validate.py`: about four times as fast as pydantic on this shape, and the loop
-sees every event of a backlog; pydantic stays at the settings edge, where its messages matter more than its speed.
+envelope. The walk needs plain objects, and msgspec converts these where pydantic would build models first
+(`benchmarks/validate.py` has both); pydantic stays at the settings edge, where its messages matter more than its speed.
 """
 
 from __future__ import annotations

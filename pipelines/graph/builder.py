@@ -140,8 +140,7 @@ class EventDrivenGraphBuilder:
         return replace(applied, outbox=item)
 
     def _withdraw(self, writer: GraphWriter, events: Sequence[Retraction], archive: Archive, now_ms: int) -> Applied:
-        attempt = _lock(writer)
-        _insist_settled(writer)
+        attempt = _lock_settled(writer)
         applied = _judge(events, writer)
         fresh = [e for e in events if e.key in applied.fresh]
         if not fresh:
@@ -163,8 +162,7 @@ class EventDrivenGraphBuilder:
         writer.set_ties(kept, [e for e in ends if e not in ties])
 
     def _forget(self, writer: GraphWriter, events: Sequence[PrivacyRequest], now_ms: int) -> Applied:
-        attempt = _lock(writer)
-        _insist_settled(writer)
+        attempt = _lock_settled(writer)
         applied = _judge(events, writer)
         fresh = [e for e in events if e.key in applied.fresh]
         if not fresh:
@@ -191,9 +189,12 @@ def _restore_sums(ties: Sequence[Tie], writer: GraphWriter) -> Applied:
     return Applied()
 
 
-def _insist_settled(writer: GraphWriter) -> None:
+def _lock_settled(writer: GraphWriter) -> int:
+    """The lock, on a graph of which the archive knows everything: what is recounted or erased must not come later."""
+    attempt = _lock(writer)
     if writer.outbox(1):
         raise TransientError("the archive has not taken over every committed batch yet; the outbox is settled first")
+    return attempt
 
 
 def _judge(events: Sequence[Event], writer: GraphWriter) -> Applied:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from pipelines.events import schema
-from pipelines.graph.builder import people_of
-from pipelines.jobs.ingest import Stores, settle
+from pipelines.jobs.ingest import Stores, hand_over, settle
 from pipelines.jobs.writing import writing
 from pipelines.model import Code, DeadLetter, Event, Funnel, Interaction, Lane, Refusal
 
@@ -81,10 +80,7 @@ def _apply(stores: Stores, verdicts: Sequence[Event | Refusal], name: str, now_m
     known = stores.archive.known(list(events))
     new = [event for key, event in events.items() if key not in known]
     applied = stores.builder.apply(new, now_ms, name)
-    if applied.outbox:
-        stores.archive.store([applied.outbox.payload])
-        stores.cache.drop(sorted(people_of(new)))
-        stores.graph.delete_outbox([applied.outbox.id])
+    hand_over(stores, new, applied)
     codes: dict[str, int] = {}
     for refusal in refused:
         codes[refusal.code] = codes.get(refusal.code, 0) + 1

@@ -79,7 +79,8 @@ def _drain(
             tally.add(Funnel(vanished=window.vanished))
         watch(Progress(tally.funnel.read, backlog(stores)))
         idle = window.delivered == 0 and window.adopted == 0 and tally.funnel.read == before
-        if idle or window.delivered < rules.window_size or clock() >= until:
+        over = clock() >= until or not stores.lease.renew()  # silent for too long: somebody else writes now
+        if idle or over or window.delivered < rules.window_size:
             return tally
 
 

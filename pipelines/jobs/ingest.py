@@ -178,6 +178,20 @@ def settle(stores: Stores) -> None:
         stores.graph.delete_outbox([item.id for item in items])
 
 
+def hand_over(stores: Stores, events: Sequence[Event], applied: Applied) -> None:
+    """The archive and the cache take over what one transaction left; then it is forgotten in the graph. Repeatable.
+
+    The cache forgets everybody whom the events concern, not only who is new: the run that made the rest new may have died
+    before it got here.
+    """
+    item = applied.outbox
+    if item:
+        stores.archive.store([item.payload])
+    stores.cache.drop(sorted(people_of(events)))
+    if item:
+        stores.graph.delete_outbox([item.id])
+
+
 # ------------------------------------------------------------------------------------------------ one batch
 
 
@@ -215,7 +229,7 @@ class _Batch:
         """Let archive and cache take over what was committed, and acknowledge. Everything here may be done again."""
         with self._forgiving():
             for events, applied in self.committed:
-                self._hand_over(events, applied)
+                hand_over(self.stores, events, applied)
             self._acknowledge()
         self.read = len(self.page)
 
@@ -300,19 +314,6 @@ class _Batch:
         self.committed.append((requests, self.stores.builder.forget(requests, self.now_ms)))
         for person in {r.person for r in requests if r.erase}:
             self.stores.letters.erase(person)
-
-    def _hand_over(self, events: Sequence[Event], applied: Applied) -> None:
-        """The archive and the cache take over what the transaction left; then it is forgotten in the graph.
-
-        The cache forgets everybody in the batch, not only in what was new: the run that made the rest new may have died
-        before it got here.
-        """
-        item = applied.outbox
-        if item:
-            self.stores.archive.store([item.payload])
-        self.stores.cache.drop(sorted(people_of(events)))
-        if item:
-            self.stores.graph.delete_outbox([item.id])
 
     def _acknowledge(self) -> None:
         """Acknowledge what was applied or is a duplicate; set aside what is neither."""

@@ -166,14 +166,14 @@ def _acknowledged_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _outbox_dropped_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    hand_over = ingest._Batch._hand_over
+    hand_over = ingest.hand_over
 
-    def early(batch: ingest._Batch, events: list[Event], applied: Applied) -> None:
+    def early(stores: ingest.Stores, events: list[Event], applied: Applied) -> None:
         if applied.outbox:
-            batch.stores.graph.delete_outbox([applied.outbox.id])
-        hand_over(batch, events, applied)
+            stores.graph.delete_outbox([applied.outbox.id])
+        hand_over(stores, events, applied)
 
-    monkeypatch.setattr(ingest._Batch, "_hand_over", early)
+    monkeypatch.setattr(ingest, "hand_over", early)
 
 
 def _no_outbox_settled(monkeypatch: pytest.MonkeyPatch) -> None:

