@@ -225,6 +225,8 @@ class Cursor:
     stream: str = ""
     purged_day: int = 0
     rebuilding: bool = False
+    purged_before: int = 0
+    retired_before: int = 0
 
 
 # ------------------------------------------------------------------------------------------------ stream

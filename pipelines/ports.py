@@ -178,7 +178,8 @@ class Graph(Protocol):
     def note_stream(self, born: str) -> None:
         """Which incarnation of the stream was read last: another one later means that it was flushed or restored."""
 
-    def note_purge(self, day: int) -> None: ...
+    def note_purge(self, day: int, purged_before: int = 0, retired_before: int = 0) -> None:
+        """Upkeep was done on `day`: keys and archive rows of days before these (since 1970) are gone for good."""
 
     def note_rebuilding(self, rebuilding: bool) -> None:
         """While it is noted, incremental runs refuse to write: the graph is not whole."""

@@ -93,7 +93,7 @@ def _letter(lane: Lane, id_: bytes, fields: builtins.list[bytes]) -> DeadLetter:
         words=ours[b"words"].decode(),
         source_id=ours[b"source_id"].decode(),
         deliveries=int(ours[b"deliveries"]),
-        replays=int(ours[b"replays"]),
+        replays=int(ours[b"replays"]) if ours[b"replays"].isdigit() else 0,
         dead_ms=int(ours[b"dead_ms"]),
         fields=dict(zip(rest[::2], rest[1::2], strict=True)),
         kept=ours[b"kept"].decode(),

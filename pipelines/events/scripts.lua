@@ -11,6 +11,11 @@ local count = #reply[1][2]
 redis.call('HINCRBY', KEYS[2], 'delivered', count)
 return count
 
+-- Take over what other consumers left. JUSTID: nobody reads the entries now, so it is no delivery; our own that waited for
+-- long come back too, and would otherwise become suspects while the line stands still.
+-- name: adopt
+return redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'JUSTID')
+
 -- Our pending entries after ARGV[3]. Those delivered more than ARGV[5] times come one at a time, so that an entry that
 -- kills its reader is found; only what is handed out counts as delivered once more.
 -- name: pending
@@ -54,7 +59,7 @@ if redis.sha1hex(table.concat(fields, '\0')) ~= ARGV[3] then return 0 end
 local letter, original, replays = {}, {}, '0'
 for i = 1, #fields, 2 do
   if fields[i] == 'replays' then
-    replays = fields[i + 1]
+    replays = tostring(math.max(0, math.floor(tonumber(fields[i + 1]) or 0)))
   else
     original[#original + 1] = fields[i]
     original[#original + 1] = fields[i + 1]

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 import redis
@@ -93,7 +92,7 @@ class RedisStream:
     def _adopt(self, limit: int, idle: timedelta) -> tuple[int, int]:
         at, adopted, vanished = "0-0", 0, 0
         while adopted < limit:
-            at, live, gone = self._guarded(partial(self._claim, at, idle))
+            at, live, gone = self._claim(at, idle)
             adopted, vanished = adopted + live, vanished + gone
             if at == "0-0":
                 break
@@ -101,10 +100,7 @@ class RedisStream:
 
     def _claim(self, at: str, idle: timedelta) -> tuple[str, int, int]:
         """One page of what others left: where to go on, how many are ours now, how many the server found gone."""
-        names = self._names
-        reply: Any = self._redis.xautoclaim(
-            names.stream, names.group, names.consumer, _ms(idle), at, count=_FETCH_CHUNK, justid=False
-        )
+        reply = self._run("adopt", argv=[_ms(idle), at, _FETCH_CHUNK])
         return _text(reply[0]), len(reply[1]), len(reply[2]) if len(reply) > 2 else 0
 
     def pending(self, after: str, limit: int) -> list[Entry]:
@@ -123,12 +119,15 @@ class RedisStream:
 
     def forgive(self, entries: Sequence[Entry]) -> None:
         names = self._names
-        ids: list[Any] = [entry.id for entry in entries]
+        ids: list[Any] = [entry.id for entry in entries if entry.fields]  # claiming a vanished one would hide it
+        if not ids:
+            return
         with contextlib.suppress(redis.RedisError):  # best effort: the cost of not knowing is one more delivery counted
             self._redis.xclaim(names.stream, names.group, names.consumer, 0, ids, retrycount=0, justid=True)
 
     def state(self) -> StreamState:
         with translated(self._url):
+            self._create_group()  # after a flush there is neither group nor stream to ask about
             pipe = self._redis.pipeline(transaction=True)
             pipe.xinfo_stream(self._names.stream)
             pipe.hmget(self._names.counters, "delivered", "born")

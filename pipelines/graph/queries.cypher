@@ -83,13 +83,15 @@ MATCH (o:Outbox) WHERE o.id IN $ids DELETE o;
 
 // name: read_cursor
 MATCH (c:IngestCursor {id: $cursor})
-RETURN c.applied AS applied, c.at AS at, c.stream AS stream, c.purged_day AS purged_day, c.rebuilding AS rebuilding;
+RETURN c.applied AS applied, c.at AS at, c.stream AS stream, c.purged_day AS purged_day, c.rebuilding AS rebuilding,
+       c.purged_before AS purged_before, c.retired_before AS retired_before;
 
 // name: note_stream
 MERGE (c:IngestCursor {id: $cursor}) SET c.stream = $stream;
 
 // name: note_purge
-MERGE (c:IngestCursor {id: $cursor}) SET c.purged_day = $day;
+MERGE (c:IngestCursor {id: $cursor}) 
+SET c.purged_day = $day, c.purged_before = $purged_before, c.retired_before = $retired_before;
 
 // name: note_rebuilding
 MERGE (c:IngestCursor {id: $cursor}) SET c.rebuilding = $rebuilding;

@@ -15,13 +15,14 @@ from neo4j import GraphDatabase
 from neo4j import exceptions as failures
 
 from pipelines import queries
-from pipelines.errors import CommitUnknown, OrganismError, PermanentError, TransientError, WriteConflict
+from pipelines.errors import CommitUnknown, InvalidInput, OrganismError, PermanentError, TransientError, WriteConflict
 from pipelines.model import Cursor, OutboxItem, RosterChange, RosterKind, Tie
 
 T = TypeVar("T")
 _Q = queries.load("pipelines.graph", "queries.cypher")
 _SCHEMA = queries.load("pipelines.graph", "schema.cypher")
 _CHUNK = 10_000
+_SCHEMES = ("bolt://", "bolt+s://", "bolt+ssc://", "neo4j://", "neo4j+s://", "neo4j+ssc://")
 #: A writer that hangs (a stopped process, a lost host) loses its locks after this many seconds.
 _TRANSACTION_TIMEOUT_S = 60.0
 
@@ -99,6 +100,11 @@ class Neo4jGraph:
     """`ports.Graph`. One driver (a pool of connections) per instance; close it when done."""
 
     def __init__(self, url: str, user: str, password: str, database: str, cursor: str) -> None:
+        if not url.startswith(_SCHEMES) or "@" in url:
+            raise InvalidInput(
+                "ORGANISM_GRAPH_URL is not a URL such as bolt://host:7687 or neo4j+s://host; user and password go into"
+                " ORGANISM_GRAPH_USER and ORGANISM_GRAPH_PASSWORD"
+            )
         self._driver = GraphDatabase.driver(
             url,
             auth=(user, password) if user else None,
@@ -153,13 +159,16 @@ class Neo4jGraph:
             row["stream"] or "",
             row["purged_day"] or 0,
             bool(row["rebuilding"]),
+            row["purged_before"] or 0,
+            row["retired_before"] or 0,
         )
 
     def note_stream(self, born: str) -> None:
         self._execute(_Q["note_stream"], cursor=self._cursor, stream=born)
 
-    def note_purge(self, day: int) -> None:
-        self._execute(_Q["note_purge"], cursor=self._cursor, day=day)
+    def note_purge(self, day: int, purged_before: int = 0, retired_before: int = 0) -> None:
+        days = {"day": day, "purged_before": purged_before, "retired_before": retired_before}
+        self._execute(_Q["note_purge"], cursor=self._cursor, **days)
 
     def note_rebuilding(self, rebuilding: bool) -> None:
         self._execute(_Q["note_rebuilding"], cursor=self._cursor, rebuilding=rebuilding)

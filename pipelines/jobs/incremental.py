@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from pipelines.errors import Refused
 from pipelines.graph import weights
@@ -19,10 +19,11 @@ from pipelines.jobs.ingest import (
     utc_now,
 )
 from pipelines.jobs.writing import writing
-from pipelines.model import Funnel, RunReport
+from pipelines.model import Cursor, Funnel, RunReport
 from pipelines.steps import Step
 
 _DAY = timedelta(days=1)
+_DAY_S = 86_400
 #: Ledger days are kept for this long beyond the horizon, so that a clock that is off cannot open a gap.
 _LEDGER_SLACK = timedelta(days=2)
 
@@ -60,8 +61,10 @@ def run(
     """
     started = clock()
     with writing(stores.lease, "incremental", started):
-        if stores.graph.cursor().rebuilding:
+        cursor = stores.graph.cursor()
+        if cursor.rebuilding:
             raise Refused("GRAPH_UNFINISHED", "a rebuild of the graph did not end; run `python -m pipelines.rebuild`")
+        rules = replace(rules, floor_ms=cursor.purged_before * _DAY_S * 1000)
         tally = _drain(stores, rules, started + budget, step, clock, watch)
         return _close(stores, rules, upkeep, tally, started, clock)
 
@@ -74,9 +77,8 @@ def _drain(
     while True:
         window = step(fetch_interactions, stores, rules)
         before = tally.funnel.read
+        tally.add(Funnel(vanished=window.vanished))
         step(update_graph_incremental, stores, rules, until, tally, clock)
-        if window.vanished:
-            tally.add(Funnel(vanished=window.vanished))
         watch(Progress(tally.funnel.read, backlog(stores)))
         idle = window.delivered == 0 and window.adopted == 0 and tally.funnel.read == before
         over = clock() >= until or not stores.lease.renew()  # silent for too long: somebody else writes now
@@ -99,18 +101,25 @@ def _close(stores: Stores, rules: Rules, upkeep: Upkeep, tally: Tally, started: 
     if cursor.stream != state.born:
         stores.graph.note_stream(state.born)
     trimmed = stores.stream.trim(now - upkeep.stream)
-    _keep_house(stores, rules, upkeep, cursor.purged_day, now)
+    _keep_house(stores, rules, upkeep, cursor, now)
     waiting = state.unread + state.pending
     seconds = (clock() - started).total_seconds()
     return RunReport(tally.funnel, started, seconds, waiting, max(0, lost), reset, trimmed, waiting == 0)
 
 
-def _keep_house(stores: Stores, rules: Rules, upkeep: Upkeep, purged_day: int, now: datetime) -> None:
-    """Once a day: forget ledger keys beyond the horizon, and keep only sums of what the archive is too old for."""
-    today = int(now.timestamp()) // 86_400
-    if purged_day >= today:
+def _keep_house(stores: Stores, rules: Rules, upkeep: Upkeep, cursor: Cursor, now: datetime) -> None:
+    """Once a day: forget ledger keys beyond the horizon, and keep only sums of what the archive is too old for.
+
+    What is forgotten stays noted: a longer horizon later does not bring the keys back.
+    """
+    today = int(now.timestamp()) // _DAY_S
+    if cursor.purged_day >= today:
         return
+    purged, retired = cursor.purged_before, cursor.retired_before
     if rules.horizon is not None:
-        stores.graph.purge(today - (rules.horizon + _LEDGER_SLACK) // _DAY)
-        stores.archive.retire(now - upkeep.archive, weights.ties)
-    stores.graph.note_purge(today)
+        purged = max(purged, today - (rules.horizon + _LEDGER_SLACK) // _DAY)
+        retired = max(retired, today - upkeep.archive // _DAY)
+        stores.graph.note_purge(cursor.purged_day, purged, retired)  # before it is done: a crash must not hide it
+        stores.graph.purge(purged)
+        stores.archive.retire(datetime.fromtimestamp(retired * _DAY_S, UTC), weights.ties)
+    stores.graph.note_purge(today, purged, retired)

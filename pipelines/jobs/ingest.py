@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -68,6 +67,7 @@ class Rules:
     suspect_after: int
     accept_invalid: bool = False
     overlap: bool = False
+    floor_ms: int = 0  # keys of events before this were forgotten, under whatever horizon was set then
 
 
 @dataclass
@@ -113,6 +113,7 @@ def update_graph_incremental(
         TooManyInvalid: the circuit breaker; the batch stays pending, untouched.
         TransientError, PermanentError: of a store; what was not finished stays pending.
     """
+    settle(stores)  # also at a retry of this step: an erasure that was committed must be known before anything else
     after, excluded = "0", stores.archive.excluded()
     with Behind(rules.overlap) as behind, _reader(stores, rules) as reader:
         while clock() < until and (page := reader.take(after)):
@@ -122,7 +123,9 @@ def update_graph_incremental(
             batch = _Batch(stores, rules, clock(), excluded, page)
             try:
                 excluded |= batch.apply()
+                behind.settle()
             except (TransientError, PermanentError):
+                batch.forgive()
                 tally.add(batch.funnel())
                 raise
             behind.do(partial(_close, batch, tally))
@@ -218,29 +221,26 @@ class _Batch:
 
     def apply(self) -> frozenset[str]:
         """Set aside what is invalid and commit the rest to the graph; the people who are excluded from now on."""
-        with self._forgiving():
-            good, refused = self._sort()
-            self._insist_on_few(refused, len(self.page))
-            for entry, refusal in refused:
-                self._set_aside(entry, refusal)
-            return self._apply(good)
+        good, refused = self._sort()
+        self._insist_on_few(refused, len(self.page))
+        for entry, refusal in refused:
+            self._set_aside(entry, refusal)
+        return self._apply(good)
 
     def close(self) -> None:
         """Let archive and cache take over what was committed, and acknowledge. Everything here may be done again."""
-        with self._forgiving():
+        try:
             for events, applied in self.committed:
                 hand_over(self.stores, events, applied)
             self._acknowledge()
+        except (TransientError, PermanentError):
+            self.forgive()
+            raise
         self.read = len(self.page)
 
-    @contextmanager
-    def _forgiving(self) -> Iterator[None]:
+    def forgive(self) -> None:
         """A failure that we live to see is not the entries' fault: it does not count against them."""
-        try:
-            yield
-        except (TransientError, PermanentError):
-            self.stores.stream.forgive([r.entry for r in self.page])
-            raise
+        self.stores.stream.forgive([r.entry for r in self.page])
 
     def _sort(self) -> tuple[list[tuple[Entry, Event]], list[tuple[Entry, Refusal]]]:
         good: list[tuple[Entry, Event]] = []
@@ -261,8 +261,10 @@ class _Batch:
         self.unknown_fields += read.unknown
         if isinstance(read.verdict, Refusal):
             return read.verdict
-        late = schema.gate(read.verdict, self.now_ms, self.rules.horizon)
-        return late or schema.without(read.verdict, self.excluded)
+        event = schema.without(read.verdict, self.excluded)  # first: an excluded person is in no lane either
+        if isinstance(event, Refusal):
+            return event
+        return schema.gate(event, self.now_ms, self.rules.horizon, self.rules.floor_ms) or event
 
     def _insist_on_few(self, refused: Sequence[tuple[Entry, Refusal]], read: int) -> None:
         """Mass dead-lettering would hide a schema change or a fault of our own: stop the line instead."""
@@ -295,7 +297,7 @@ class _Batch:
         facts = [e for e in self.first.values() if not isinstance(e, (Retraction, PrivacyRequest))]
         retractions = [e for e in self.first.values() if isinstance(e, Retraction)]
         requests = [e for e in self.first.values() if isinstance(e, PrivacyRequest)]
-        for chunk in _chunks(facts):
+        for chunk in chunks(facts):
             self.committed.append((chunk, self.stores.builder.apply(chunk, self.now_ms)))
         if retractions:
             self._withdraw(retractions)
@@ -353,7 +355,7 @@ def _fates_of(applied: Iterable[Applied]) -> dict[str, str]:
     return fates
 
 
-def _chunks(events: Sequence[Event]) -> Iterator[list[Event]]:
+def chunks(events: Sequence[Event]) -> Iterator[list[Event]]:
     """The events in transactions of at most `_MAX_TIES` ties each; nothing for no events."""
     chunk: list[Event] = []
     ties = 0

@@ -28,10 +28,11 @@ class Behind:
         if self._pool is None:
             work()
             return
-        self._wait()
+        self.settle()
         self._last = self._pool.submit(work)
 
-    def _wait(self) -> None:
+    def settle(self) -> None:
+        """Wait for what was last asked for; its error comes out here."""
         last, self._last = self._last, None
         if last:
             last.result()
@@ -42,7 +43,7 @@ class Behind:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             if kind is None:
-                self._wait()
+                self.settle()
         finally:
             if self._pool:
                 self._pool.shutdown(wait=True)

@@ -21,9 +21,7 @@ def writing(lease: Lease, purpose: str, now: datetime) -> Iterator[None]:
     """
     me = f"{purpose}, pid {os.getpid()} on {socket.gethostname()}, since {now:%Y-%m-%d %H:%M:%S} UTC"
     if holder := lease.acquire(me):
-        raise Refused(
-            "WRITER_BUSY", f"the graph is being written by another run ({holder}); try again when it has ended"
-        )
+        raise Refused("WRITER_BUSY", f"another run writes the graph ({holder}). If it died, wait for ORGANISM_LEASE_S")
     try:
         yield
     finally:

@@ -115,6 +115,21 @@ class TestStream:
         (again,) = stores.letters.list(Lane.DEAD)
         assert (again.replays, dict(again.fields)) == (1, {schema.FIELD: b"bad"})
 
+    def test_waiting_for_long_is_no_delivery(self, stores: Stores) -> None:
+        stores.stream.append([make.event("a")])
+        stores.stream.fetch(10, IDLE)
+        for _ in range(12):
+            stores.stream.fetch(10, timedelta(0))
+        assert pending(stores)[0].deliveries == 2
+
+    def test_a_foreign_replays_field_does_no_harm(self, stores: Stores, request: pytest.FixtureRequest) -> None:
+        if "fake" in request.node.name:
+            pytest.skip("fields of an entry are the server's matter")
+        stores.stream._redis.xadd("organism:interactions:v1", {"event": b"bad", "replays": b"abc"})  # type: ignore[attr-defined]
+        stores.stream.fetch(10, IDLE)
+        stores.stream.set_aside(pending(stores)[0], Lane.DEAD, Code.BAD_JSON, "words", 5)
+        assert [x.replays for x in stores.letters.list(Lane.DEAD)] == [0]
+
     def test_an_id_that_holds_another_entry_now_is_not_acknowledged(self, stores: Stores) -> None:
         stores.stream.append([make.event("a")])
         stores.stream.fetch(10, IDLE)

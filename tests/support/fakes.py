@@ -144,7 +144,7 @@ class FakeStream:
         for i in vanished:
             del w.pel[i]
         for i in set(others) - set(vanished):
-            w.pel[i] = [self._c, w.pel[i][1] + 1]
+            w.pel[i] = [self._c, w.pel[i][1]]
         new = [i for i in sorted(w.entries) if i > (w.group or 0)][:limit]
         for i in new:
             w.pel[i] = [self._c, 1]
@@ -442,8 +442,8 @@ class FakeGraph:
     def note_stream(self, born: str) -> None:
         self._set(stream=born)
 
-    def note_purge(self, day: int) -> None:
-        self._set(purged_day=day)
+    def note_purge(self, day: int, purged_before: int = 0, retired_before: int = 0) -> None:
+        self._set(purged_day=day, purged_before=purged_before, retired_before=retired_before)
 
     def note_rebuilding(self, rebuilding: bool) -> None:
         self._set(rebuilding=rebuilding)

@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipelines.events import schema
 from pipelines.jobs import contract
 from pipelines.model import Code, Interaction, Refusal
 from tests.support import make
@@ -39,8 +38,6 @@ def test_a_valid_event_is_valid() -> None:
     ],
 )
 def test_a_raw_id_is_found_where_the_parser_does_not_look(payload: bytes) -> None:
-    found, _ = schema.parse(payload)
-    assert not (isinstance(found, Refusal) and found.code in contract.NEVER_SENT)  # the parser alone would let it pass
     assert code(payload) is Code.RAW_IDENTIFIER
 
 

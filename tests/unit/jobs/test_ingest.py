@@ -222,6 +222,37 @@ class TestCorrections:
         assert gone not in str(world.ties) + str(world.people) + str(world.archive) + str(world.letters)
         assert drift(world) == 0
 
+    def test_a_failure_after_an_erasure_was_committed_does_not_bring_the_person_back(self) -> None:
+        gone = person(9)
+        for spoiled in ("store", "erase"):
+            world = world_of(
+                b"bad", b"bad", make.other("privacy.erase", "e", person=gone),
+                make.event("f1", gone, [person(2)]), make.event("f2", person(2), [gone, person(3)]),
+            )  # fmt: skip
+            stores = fakes.stores(world)
+            _fail_once(stores.archive if spoiled == "store" else stores.letters, spoiled)
+            runs.run(stores, batch_size=3)
+            assert gone not in str(world.ties) + str(world.people) + str(world.archive)
+            assert drift(world) == 0
+
+    def test_an_excluded_person_is_in_no_lane_either(self) -> None:
+        world = world_of(make.other("privacy.exclude", "x", person=person(9)))
+        run(world)
+        world.add(make.event("late", person(9), time=NOW - timedelta(days=90)))
+        assert run(world).ignored == 1
+        assert world.letters[Lane.LATE] == {}
+
+
+def _fail_once(store: Any, name: str) -> None:
+    call, failures = getattr(store, name), iter([True])
+
+    def flaky(*args: Any) -> Any:
+        if next(failures, False):
+            raise TransientError("once")
+        return call(*args)
+
+    setattr(store, name, flaky)
+
 
 class TestLimits:
     def test_a_run_stops_when_its_time_is_over_and_says_what_is_left(self) -> None:
@@ -288,6 +319,16 @@ class TestUpkeep:
         runs.run(fakes.stores(world), now=NOW + timedelta(days=401))
         assert world.archive == {}
         assert ([t.n for t in world.baseline.values()], drift(world)) == ([2], 0)
+
+    def test_a_longer_horizon_does_not_bring_forgotten_keys_back(self) -> None:
+        old = make.event("a", time=NOW - timedelta(days=29))
+        world = world_of(old)
+        run(world)
+        later = NOW + timedelta(days=10)
+        runs.run(fakes.stores(world), now=later)
+        world.add(old)
+        assert runs.run(fakes.stores(world), now=later, horizon=None).funnel.late == 1
+        assert (drift(world), [t.n for t in world.ties.values()]) == (0, [1])
 
     def test_with_an_endless_horizon_every_key_is_kept(self) -> None:
         world = world_of(make.event("a", time=datetime(2010, 1, 2, tzinfo=NOW.tzinfo)))

@@ -144,6 +144,21 @@ class TestBackfill:
         assert (funnel.applied, funnel.codes) == (0, {"TOO_LATE": 1})
         assert backfill.backfill(fakes.stores(fakes.World()), ancient, NOW, None).applied == 1
 
+    def test_what_was_refused_once_can_be_accepted_later(self) -> None:
+        world = fakes.World()
+        ancient = [make.event("a", time=NOW - timedelta(days=401))]
+        assert backfill.backfill(fakes.stores(world), ancient, NOW, KEEP).applied == 0
+        assert backfill.backfill(fakes.stores(world), ancient, NOW, timedelta(days=500)).applied == 1
+
+    def test_a_late_letter_that_reuses_an_id_stays_in_the_lane(self) -> None:
+        world = fakes.World()
+        for target in (2, 3):
+            world.add(make.event("same", targets=[person(target)], time=self.old))
+        runs.run(fakes.stores(world))
+        stores = fakes.stores(world)
+        funnel = backfill.replay_late(stores, stores.letters.list(Lane.LATE), NOW, KEEP)
+        assert (funnel.applied, funnel.codes, len(stores.letters.list(Lane.LATE))) == (1, {"ID_REUSED": 1}, 1)
+
     def test_a_crash_anywhere_changes_nothing(self) -> None:
         names = fakes.Faults()
         backfill.backfill(fakes.stores(fakes.World(), names), self.package(), NOW, KEEP)
