@@ -1,5 +1,9 @@
 -- Taking over the effects of committed batches. Every statement may run again: a second run changes nothing.
 
+-- One at a time: an insert that waits for an erasure to commit would put the erased row back.
+-- name: one_at_a_time
+SELECT pg_advisory_xact_lock(hashtext('organism archive'));
+
 -- name: months
 SELECT DISTINCT date_trunc('month', to_timestamp(r.time_ms / 1000.0) AT TIME ZONE 'UTC') AS month
 FROM json_to_recordset(%(records)s::json) AS r(time_ms bigint);
@@ -95,10 +99,6 @@ FROM interactions WHERE key = ANY (%(keys)s) AND retracted_at IS NULL;
 SELECT key, digest, source, time, medium, actor, targets, target_count, scope, duration_s, response_s, tz_offset_min
 FROM interactions WHERE actor = ANY (%(actors)s) AND targets && %(targets)s AND retracted_at IS NULL;
 
--- name: before
-SELECT key, digest, source, time, medium, actor, targets, target_count, scope, duration_s, response_s, tz_offset_min
-FROM interactions WHERE time < %(before)s AND retracted_at IS NULL;
-
 -- name: known
 SELECT key FROM interactions WHERE key = ANY (%(keys)s) UNION SELECT target_key FROM retractions
 WHERE target_key = ANY (%(keys)s);
@@ -139,5 +139,8 @@ ON CONFLICT (actor, target, medium) DO UPDATE SET
     strength = tie_baseline.strength + excluded.strength,
     first_ms = least(tie_baseline.first_ms, excluded.first_ms), last_ms = greatest(tie_baseline.last_ms, excluded.last_ms);
 
--- name: delete_before
-DELETE FROM interactions WHERE time < %(before)s;
+-- Deleted and handed out in one statement: of two runs only one gets a row, and what is not handed out is not deleted.
+-- name: take_before
+WITH gone AS (DELETE FROM interactions WHERE time < %(before)s RETURNING *)
+SELECT key, digest, source, time, medium, actor, targets, target_count, scope, duration_s, response_s, tz_offset_min
+FROM gone WHERE retracted_at IS NULL;

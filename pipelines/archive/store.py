@@ -53,6 +53,7 @@ class PostgresArchive:
 
     def store(self, payloads: Sequence[bytes]) -> None:
         with self._transaction() as connection:
+            _run(connection, "one_at_a_time")
             for payload in payloads:
                 for kind, records in unpack(payload).items():
                     self._store(connection, kind, records)
@@ -123,11 +124,11 @@ class PostgresArchive:
     def retire(self, before: datetime, sums: Callable[[Iterable[Interaction]], Sequence[Tie]]) -> int:
         """Move interactions before a time into the baseline, in one transaction. How many."""
         with self._transaction() as connection:
-            rows = _run(connection, "before", before=before)
+            _run(connection, "one_at_a_time")
+            rows = _run(connection, "take_before", before=before)
             if rows:
                 ties = [_record(tie) for tie in sums(map(_interaction, rows))]
                 _run(connection, "add_baseline", ties=msgspec.json.encode(ties).decode())
-            _run(connection, "delete_before", before=before)
             return len(rows)
 
     @contextmanager
