@@ -138,6 +138,7 @@ _KNOWN = frozenset({"specversion", "dataschema", "type", "data", "datacontenttyp
     *({f.encode_name for f in msgspec.structs.fields(data)} for data in _TYPES)
 )
 _PEOPLE = ("actor", "targets", "person", "manager")
+_PSEUDONYM = re.compile(r"[px]_[0-9a-f]{16,40}")
 _PATH = re.compile(r"`\$\.?([a-z_]*)")
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -162,7 +163,12 @@ def parse(payload: bytes) -> tuple[Event | Refusal, int]:
     forbidden, unknown = _survey(raw)
     if forbidden:
         return Refusal(Code.FORBIDDEN_CONTENT, f"carries the key '{forbidden}'; content is never accepted"), unknown
-    return _event(raw), unknown
+    verdict = _event(raw)
+    if isinstance(verdict, Refusal) and verdict.code is not Code.RAW_IDENTIFIER and _names_somebody(raw, payload):
+        return Refusal(
+            Code.RAW_IDENTIFIER, f"names a person by a raw identifier, and besides: {verdict.words}"
+        ), unknown
+    return verdict, unknown
 
 
 def _not_json(payload: bytes) -> Refusal:
@@ -193,6 +199,14 @@ def _survey(raw: Any) -> tuple[str | None, int]:
             if type(value) is dict or type(value) is list:
                 stack.append(value)
     return None, unknown
+
+
+def _names_somebody(raw: dict[str, Any], payload: bytes) -> bool:
+    """Whether a refused event holds what may be a raw identifier: then its payload must not be kept either."""
+    data = raw.get("data")
+    people = [data[key] for key in _PEOPLE if key in data] if isinstance(data, dict) else []
+    flat = [p for value in people for p in (value if isinstance(value, list) else [value])]
+    return b"@" in payload or any(isinstance(p, str) and not _PSEUDONYM.fullmatch(p) for p in flat)
 
 
 def _event(raw: dict[str, Any]) -> Event | Refusal:
@@ -299,18 +313,21 @@ def _digest(kind: str, time_ms: int, data: Any) -> int:
 # ------------------------------------------------------------------------------------------------ time and privacy
 
 
-def gate(event: Event, now_ms: int, horizon: timedelta | None) -> Refusal | None:
+def gate(event: Event, now_ms: int, horizon: timedelta | None, floor_ms: int = 0) -> Refusal | None:
     """Whether the event's own time lets it in.
 
     Only what is counted has to be inside the horizon: roster, outcomes, heartbeats and privacy requests are upserts, so
-    that a second application changes nothing and their keys need not be remembered.
+    that a second application changes nothing and their keys need not be remembered. `floor_ms` stays when the horizon is
+    made longer: what was forgotten is not remembered again by that.
     """
     if event.time_ms > now_ms + FUTURE_MS:
         return Refusal(Code.FROM_FUTURE, "time is more than 5 minutes ahead of our clock")
-    if horizon is None or not isinstance(event, (Interaction, Retraction)):
+    if not isinstance(event, (Interaction, Retraction)):
         return None
-    if event.time_ms < now_ms - horizon // _MS:
+    if horizon is not None and event.time_ms < now_ms - horizon // _MS:
         return Refusal(Code.TOO_LATE, f"time is more than {horizon.days} days ago; a person decides (dlq --late)")
+    if event.time_ms < floor_ms:
+        return Refusal(Code.TOO_LATE, "keys of that time were forgotten under a shorter horizon (dlq --late)")
     return None
 
 

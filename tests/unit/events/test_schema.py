@@ -89,7 +89,7 @@ def test_a_valid_interaction_comes_back_as_it_was_meant() -> None:
         (changed(id="a\x00b"), Code.BAD_FORMAT),
         (changed(id="a\n"), Code.BAD_FORMAT),
         (changed(id=5), Code.BAD_FORMAT),
-        (changed(source="/mail/anna@corp.example"), Code.BAD_FORMAT),
+        (changed(source="/mail/anna@corp.example"), Code.RAW_IDENTIFIER),
         (changed(source="with space"), Code.BAD_FORMAT),
         (changed(time="2026-03-02T11:00:00"), Code.BAD_FORMAT),
         (changed(time="yesterday"), Code.BAD_FORMAT),
@@ -105,7 +105,7 @@ def test_a_valid_interaction_comes_back_as_it_was_meant() -> None:
         (with_data(actor=outsider(1)), Code.RAW_IDENTIFIER),
         (with_data(targets=["U061F7AUR"]), Code.RAW_IDENTIFIER),
         (with_data(targets=[5]), Code.RAW_IDENTIFIER),
-        (with_data(targets="p_1"), Code.BAD_FORMAT),
+        (with_data(targets="p_1"), Code.RAW_IDENTIFIER),
         (with_data(actor=None), Code.MISSING_FIELD),
         (with_data(targets=[]), Code.SELF_ONLY),
         (with_data(targets=[person(1), person(1)]), Code.SELF_ONLY),
@@ -124,7 +124,7 @@ def test_a_valid_interaction_comes_back_as_it_was_meant() -> None:
         (make.other("roster.joined", "a", person=person(1)), Code.MISSING_FIELD),
         (make.other("roster.joined", "a", person="anna", team="red"), Code.RAW_IDENTIFIER),
         (make.other("roster.moved", "a", person=person(1), team="red", tz="Mars/Olympus"), Code.BAD_FORMAT),
-        (make.other("roster.moved", "a", person=person(1), team="a@b.example"), Code.BAD_FORMAT),
+        (make.other("roster.moved", "a", person=person(1), team="a@b.example"), Code.RAW_IDENTIFIER),
         (make.other("outcome.recorded", "a", person=person(1), measure="survey"), Code.MISSING_FIELD),
     ],
 )
@@ -185,6 +185,19 @@ def test_a_retraction_points_at_the_key_of_what_it_withdraws() -> None:
     assert isinstance(event, Interaction)
     assert isinstance(retraction, Retraction)
     assert retraction.target_key == event.key
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        with_data(targets="bob@corp.example"),
+        make.event("a", actor="anna@corp.example", kind="interaction.fax"),
+        msgspec.json.encode(msgspec.json.decode(make.event("a", actor="anna")) | {"time": "bad"}),
+        msgspec.json.encode(msgspec.json.decode(make.event("a", actor="anna")) | {"dataschema": "other"}),
+    ],
+)
+def test_a_raw_identifier_is_seen_behind_any_other_fault(payload: bytes) -> None:
+    assert code(payload) is Code.RAW_IDENTIFIER
 
 
 class TestIdentity:
