@@ -36,6 +36,21 @@ def run(main: Callable[[], int]) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return PIPE_CLOSED
+    except Exception as error:  # looked at and raised again
+        if _was_interrupted(error):
+            say("interrupted")
+            return INTERRUPTED
+        raise
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether a Ctrl-C lies behind it: a driver that is interrupted in its read fails again while it closes."""
+    seen: BaseException | None = error
+    while seen:
+        if isinstance(seen, KeyboardInterrupt):
+            return True
+        seen = seen.__context__
+    return False
 
 
 def exit_code(error: OrganismError) -> int:

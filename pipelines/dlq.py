@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--limit", type=int, default=20)
         verb.add_argument("--json", action="store_true")
     with _verb(verbs, "show", _show, "one letter") as verb:
-        verb.add_argument("id")
+        verb.add_argument("id", type=_letter_id)
         verb.add_argument("--reveal", action="store_true", help="its payload too; it may hold personal data")
     with _verb(
         verbs, "replay", _replay, "back to the stream (late letters: into the graph at once); safe to repeat"
@@ -63,7 +64,7 @@ def _verb(verbs: Any, name: str, do: Any, words: str) -> Iterator[argparse.Argum
 
 
 def _which(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("id", nargs="*")
+    verb.add_argument("id", nargs="*", type=_letter_id)
     verb.add_argument("--code", help="all letters with this refusal code")
     verb.add_argument("--all", action="store_true", help="every letter of the lane")
 
@@ -108,6 +109,12 @@ def _about(letter: DeadLetter) -> dict[str, Any]:
         "set_aside": f"{at:%Y-%m-%d %H:%M:%S}",
         "payload": "not kept" if letter.kept == "no" else f"{sum(map(len, letter.fields.values()))} bytes",
     }
+
+
+def _letter_id(text: str) -> str:
+    if not re.fullmatch(r"\d+-\d+", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not the id of a letter, such as 1795334624359-0; see `dlq list`")
+    return text
 
 
 def _show(stores: Stores, options: argparse.Namespace) -> int:

@@ -71,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 86_400:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value
+
+
 def _why_direct() -> str | None:
     """None when a Prefect API answers. Asked with a short time-out: Prefect's own would wait for minutes."""
     url = os.environ.get("PREFECT_API_URL")

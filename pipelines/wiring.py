@@ -138,6 +138,8 @@ def stores(settings: Settings, where: Endpoints, names: Names = NAMES) -> Iterat
 
 def _migrate(url: str) -> None:
     """On a connection of its own, which fails at once where the pool would wait for the server."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise InvalidInput("ORGANISM_POSTGRES_URL is not a postgresql:// URL")
     with translated(), psycopg.connect(url, connect_timeout=5) as connection:
         for name in migrate(connection):
             _log.info("migration %s applied", name)

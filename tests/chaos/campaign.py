@@ -29,6 +29,8 @@ _DRAIN_LIMIT_S = 120.0
 _ASLEEP_S = LEASE_S + CLAIM_IDLE_S + 0.5
 #: The producer is slower than the faults by this, so that there is work for as long as they last.
 _STRETCH = 1.25
+#: How much longer a thorough campaign may last for the sake of points that nobody passed yet.
+_PATIENCE = 1.6
 #: The share of the named points that a thorough campaign hits often enough, before its time may end.
 _MOST = 2 / 3
 _SERVERS = (Server.REDIS, Server.GRAPH, Server.POSTGRES)
@@ -155,7 +157,7 @@ def _crew(order: Order, made: Plan, where: Servers, folder: Path) -> Iterator[Cr
 def _attack(order: Order, crew: Crew, where: Servers, folder: Path, say: Callable[[str], None]) -> None:
     faults = Faults(order, crew, where, random.Random(order.seed + 2))
     begun, told = time.monotonic(), Timer(5, 5, random.Random(0))
-    while (elapsed := time.monotonic() - begun) < order.seconds * _STRETCH:
+    while (elapsed := time.monotonic() - begun) < order.seconds * _PATIENCE:
         kills = points.counted(Files(folder).kills)
         if elapsed > order.seconds and (not order.thorough or _is_thorough(kills)):
             break
@@ -185,7 +187,7 @@ def _drain(crew: Crew, where: Servers, say: Callable[[str], None]) -> float:
             break
         if told.is_due(time.monotonic()):
             say(f"{waited:.0f} s: {left or 'the producer is at it'}")
-        time.sleep(0.25)
+        time.sleep(1.0)  # a look is a worker's start, and not free for the servers
     return waited
 
 

@@ -80,6 +80,8 @@ def _kills(result: Result, console: Console) -> None:
             f" {sum(n >= points.ENOUGH for n in hit)} at least {points.ENOUGH} times",
             highlight=False,
         )
+    if result.order.thorough and result.missed:
+        console.print(f"NOT REACHED, on a busy machine: {', '.join(result.missed)}", highlight=False)
 
 
 def _errors(result: Result, console: Console) -> None:
