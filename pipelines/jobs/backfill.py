@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from pipelines.events import schema
 from pipelines.jobs.ingest import Stores, chunks, hand_over, settle
-from pipelines.jobs.writing import writing
+from pipelines.jobs.writing import still_writing, writing
 from pipelines.model import Code, DeadLetter, Event, Funnel, Interaction, Lane, Refusal
 
 _PART = 1_000
@@ -50,7 +50,7 @@ def backfill(
         for part in _parts(payloads):
             verdicts = [_verdict(payload, now_ms, keep, retired_ms, excluded) for payload in part]
             total = total + _apply(stores, verdicts, now_ms)
-            stores.lease.renew()
+            still_writing(stores.lease)
             watch(total.read)
         return total
 

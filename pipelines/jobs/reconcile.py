@@ -10,7 +10,7 @@ from math import isclose
 from pipelines.graph import weights
 from pipelines.graph.builder import recount
 from pipelines.jobs.ingest import Stores, settle, utc_now
-from pipelines.jobs.writing import writing
+from pipelines.jobs.writing import still_writing, writing
 from pipelines.model import Tie
 from pipelines.report.drift import DriftReport, Line
 
@@ -68,6 +68,7 @@ def verify(stores: Stores, watch: Callable[[int], None] = lambda _count: None) -
         total = recount((), stores.archive.baseline())
         for chunk in stores.archive.interactions():
             total = _merge(total, weights.ties(chunk))
+            still_writing(stores.lease)
             counted += len(chunk)
             watch(counted)
         return _compare(stores.graph.ties(), total, counted)
@@ -109,7 +110,7 @@ def rebuild(stores: Stores, watch: Callable[[int], None] = lambda _count: None) 
         counted = 0
         for chunk in stores.archive.interactions():
             stores.builder.restore(chunk)
-            stores.lease.renew()
+            still_writing(stores.lease)
             counted += len(chunk)
             watch(counted)
         stores.builder.restore_rest(stores.archive.roster(), stores.archive.withdrawn())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from pipelines.errors import Refused
+from pipelines.errors import Refused, TransientError
 from pipelines.ports import Lease
 
 
@@ -26,3 +26,13 @@ def writing(lease: Lease, purpose: str, now: datetime) -> Iterator[None]:
         yield
     finally:
         lease.release()
+
+
+def still_writing(lease: Lease) -> None:
+    """Say that we live, between two pieces of long work.
+
+    Raises:
+        TransientError: we were silent for too long and somebody else writes now; what is done stays, run again.
+    """
+    if not lease.renew():
+        raise TransientError("another run has taken over the graph meanwhile; run again when it has ended")
