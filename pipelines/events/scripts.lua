@@ -104,7 +104,7 @@ local stream, last = redis.call('XINFO', 'STREAM', KEYS[1]), nil
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   if field(group, 'name') == ARGV[1] then last = field(group, 'last-delivered-id') end
 end
-if last ~= field(stream, 'last-generated-id') then return 0 end
+if redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1)[1] then return 0 end
 local lost = field(stream, 'entries-added') - tonumber(redis.call('HGET', KEYS[2], 'delivered') or '0')
 if lost ~= 0 then redis.call('HINCRBY', KEYS[2], 'delivered', lost) end
 if lost > 0 then redis.call('HINCRBY', KEYS[2], 'lost', lost) end

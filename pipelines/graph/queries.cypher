@@ -3,7 +3,7 @@
 // the second writer of the cursor fails at its commit, with all that it read, and runs again.
 
 // name: lock
-MERGE (c:IngestCursor {id: $cursor}) SET c.lk = $attempt;
+MERGE (c:IngestCursor {id: 'lock'}) SET c.lk = $attempt;
 
 // The ledger of event keys, read and written under the lock: what is not there is fresh. `c` tells a re-delivery from an
 // id that was used twice, `r` marks what was withdrawn, `d` is the day of the event by its own time.
@@ -66,7 +66,7 @@ MATCH (n:Employee {id: p}) DETACH DELETE n;
 CREATE (:Outbox {id: $attempt, people: $people, payload: $payload, at: $now_ms});
 
 // name: advance
-MATCH (c:IngestCursor {id: $cursor})
+MERGE (c:IngestCursor {id: $cursor})
 SET c.applied = coalesce(c.applied, 0) + $fresh, c.at = $now_ms;
 
 // name: put_part

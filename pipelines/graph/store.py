@@ -44,7 +44,7 @@ class Neo4jWriter:
         return list(self._tx.run(_Q[name], **parameters))
 
     def lock(self, attempt: int) -> None:
-        self._run("lock", cursor=self._cursor, attempt=attempt)
+        self._run("lock", attempt=attempt)  # one for the whole graph, whatever the consumer
 
     def seen(self, keys: Sequence[str]) -> dict[str, tuple[int, bool]]:
         return {r["k"]: (r["c"], bool(r["r"])) for r in self._run("seen", keys=list(keys))}
