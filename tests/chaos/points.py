@@ -26,6 +26,8 @@ def _both(*calls: str) -> list[str]:
 
 #: Reached once a day only; a life that is sent there begins a new day.
 HOUSEKEEPING = frozenset(_both("graph.purge", "archive.retire", "graph.note_purge"))
+#: Passed once in the life of a stream; a life that is sent there meets one that the graph does not know.
+NEW_STREAM = frozenset(_both("graph.note_stream"))
 #: Of the naive control: few, so that in its short time each is hit, and so the moments at which it is wrong.
 NAIVE = tuple(_both("stream.pending", "commit", "stream.finish"))
 #: What an incremental run passes, in about this order.
@@ -35,8 +37,8 @@ INGEST = (
     *_both("tx.set_roster", "tx.put_outbox", "tx.advance", "commit", "archive.store", "cache.drop"),
     *_both("graph.delete_outbox", "tx.outbox", "archive.find", "tx.withdraw", "archive.between", "tx.set_ties"),
     *_both("tx.forget_people", "letters.erase", "stream.finish", "lease.renew", "stream.state", "stream.audit"),
-    *_both("graph.note_stream", "stream.trim"),
-    *sorted(HOUSEKEEPING),
+    *_both("stream.trim"),
+    *sorted(NEW_STREAM | HOUSEKEEPING),
     *_both("lease.release"),
 )
 #: Of the producer.

@@ -27,7 +27,7 @@ from pipelines.model import Interaction
 from pipelines.ports import Lease
 from pipelines.settings import Settings
 from pipelines.wiring import Endpoints
-from tests.chaos.points import HOUSEKEEPING, Doom, Grace, Reaper, Watched, WatchedGraph, note
+from tests.chaos.points import HOUSEKEEPING, NEW_STREAM, Doom, Grace, Reaper, Watched, WatchedGraph, note
 
 T = TypeVar("T")
 INGEST, NAIVE = "ingest", "naive"
@@ -116,7 +116,7 @@ def live(life: Life) -> None:
     while os.getppid() == parent:
         try:
             with wiring.stores(config(), life.endpoints, Names(consumer=life.consumer)) as stores:
-                _begin_a_day(stores, life.doom)
+                _begin_what_is_rare(stores, life.doom)
                 _work(watched(stores, life), life, files, parent)
         except OrganismError as error:
             note_error(files, error)
@@ -142,9 +142,11 @@ def note_error(files: Files, error: Exception) -> None:
     note(files.errors, f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def _begin_a_day(stores: Stores, doom: Doom | None) -> None:
+def _begin_what_is_rare(stores: Stores, doom: Doom | None) -> None:
     if doom and doom.points & HOUSEKEEPING:
         stores.graph.note_purge(0)
+    if doom and doom.points & NEW_STREAM:
+        stores.graph.note_stream("")
 
 
 def watched(stores: Stores, life: Life) -> Stores:
