@@ -24,11 +24,15 @@ def run(main: Callable[[], int]) -> int:
     try:
         config = settings.load()
         log.setup(config.log_format, config.log_level)
+        for words in settings.misspelt():
+            say(f"warning: {words}")
         code = main()
         sys.stdout.flush()  # here, so that a reader that is gone is noticed while we can still be quiet about it
         return code
     except OrganismError as error:
         say(f"{'refused' if isinstance(error, Refused) else 'error'}: {error}")
+        for note in getattr(error, "__notes__", ()):
+            say(note)
         return exit_code(error)
     except KeyboardInterrupt:
         say("interrupted")

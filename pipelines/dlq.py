@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipelines.dlq", description="Dead and late letters.")
     verbs = parser.add_subparsers(required=True, metavar="list | show | replay | drop")
     with _verb(verbs, "list", _list, "what was set aside, by code, newest last; never the payload") as verb:
-        verb.add_argument("--code", help="only this refusal code")
+        verb.add_argument("--code", type=_code, help="only this refusal code")
         verb.add_argument("--limit", type=int, default=20)
         verb.add_argument("--json", action="store_true")
     with _verb(verbs, "show", _show, "one letter") as verb:
@@ -65,7 +65,7 @@ def _verb(verbs: Any, name: str, do: Any, words: str) -> Iterator[argparse.Argum
 
 def _which(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("id", nargs="*", type=_letter_id)
-    verb.add_argument("--code", help="all letters with this refusal code")
+    verb.add_argument("--code", type=_code, help="all letters with this refusal code")
     verb.add_argument("--all", action="store_true", help="every letter of the lane")
 
 
@@ -117,6 +117,12 @@ def _letter_id(text: str) -> str:
     return text
 
 
+def _code(text: str) -> Code:
+    if text not in Code.__members__:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a refusal code; there are {', '.join(Code)}")
+    return Code(text)
+
+
 def _show(stores: Stores, options: argparse.Namespace) -> int:
     letter = stores.letters.get(_lane(options), options.id)
     if letter is None:
@@ -164,8 +170,14 @@ def _chosen(stores: Stores, options: argparse.Namespace) -> list[DeadLetter]:
         raise InvalidInput("say which: letter ids, --code CODE or --all")
     if not options.id:
         return stores.letters.list(lane, code=options.code, limit=sys.maxsize)
-    found = [stores.letters.get(lane, id_) for id_ in options.id]
-    return [letter for letter in found if letter is not None]
+    found = {id_: stores.letters.get(lane, id_) for id_ in options.id}
+    gone = [id_ for id_, letter in found.items() if letter is None]
+    words = f"no letter here with id {', '.join(gone)}: replayed or dropped before, or mistyped; see `dlq list`"
+    if len(gone) == len(found):
+        raise InvalidInput(words)
+    if gone:
+        command.say(words)
+    return [letter for letter in found.values() if letter is not None]
 
 
 if __name__ == "__main__":

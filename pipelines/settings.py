@@ -5,6 +5,8 @@ Each is `ORGANISM_` and the name in capitals, or a line in `.env`. The table in 
 
 from __future__ import annotations
 
+import difflib
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -90,6 +92,17 @@ def load(**overrides: Any) -> Settings:
     except ValidationError as error:
         wrong = [_words(e["loc"], e["msg"]) for e in error.errors(include_input=False, include_url=False)]
         raise InvalidInput("wrong settings: " + "; ".join(wrong)) from None
+
+
+def misspelt() -> list[str]:
+    """A sentence for every variable of ours that is no setting: a mistyped name silently means the default."""
+    known = {f"ORGANISM_{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(n for n in os.environ if n.upper().startswith("ORGANISM_") and n.upper() not in known)
+    close = {name: difflib.get_close_matches(name.upper(), known, 1) for name in unknown}
+    return [
+        f"{name} is not a setting" + (f"; {near[0]} is" if near else "; docs/settings.md lists them")
+        for name, near in close.items()
+    ]
 
 
 def _words(where: tuple[int | str, ...], message: str) -> str:

@@ -29,6 +29,7 @@ from pipelines.jobs.incremental import Upkeep
 from pipelines.jobs.ingest import Rules, Stores
 from pipelines.migrate import migrate
 from pipelines.outbox.store import SqliteOutbox
+from pipelines.report.progress import waiting
 from pipelines.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -82,7 +83,8 @@ def _embedded(settings: Settings, given: Mapping[Server, object | None]) -> Iter
         return
     with ExitStack() as stack:
         try:
-            urls = stack.enter_context(embedded.running(state_dir(settings), wanted))
+            with waiting("starting the embedded servers"):
+                urls = stack.enter_context(embedded.running(state_dir(settings), wanted))
         except embedded.EmbeddedError as error:
             raise PermanentError(str(error)) from error
         yield urls

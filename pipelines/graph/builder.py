@@ -141,17 +141,16 @@ class EventDrivenGraphBuilder:
 
     def _withdraw(self, writer: GraphWriter, events: Sequence[Retraction], archive: Archive, now_ms: int) -> Applied:
         attempt = _lock_settled(writer)
-        applied = _judge(events, writer)
+        found = archive.find([e.target_key for e in events])
+        lost = _beyond_recount(writer, events, found)
+        applied = replace(_judge([e for e in events if e.key not in lost], writer), unknown=frozenset(lost))
         fresh = [e for e in events if e.key in applied.fresh]
         if not fresh:
             return applied
-        keys = {e.target_key: e for e in fresh}
-        found = archive.find(list(keys))
-        counted = _mark_withdrawn(writer, {key: _day(e.time_ms) for key, e in keys.items()})
-        lost = {e.key for e in fresh if e.target_key in counted - found.keys()}
-        self._recount(writer, list(found.values()), archive)
-        left = self._leave(writer, fresh, applied, attempt, now_ms)
-        return replace(left, fresh=applied.fresh - lost, unknown=frozenset(lost))
+        days = {e.target_key: _day(e.time_ms) for e in fresh}
+        _mark_withdrawn(writer, days)
+        self._recount(writer, [found[key] for key in days if key in found], archive)
+        return self._leave(writer, fresh, applied, attempt, now_ms)
 
     def _recount(self, writer: GraphWriter, withdrawn: Sequence[Interaction], archive: Archive) -> None:
         ends = [tie.ends for tie in weights.ties(withdrawn)]
@@ -209,13 +208,19 @@ def _judge(events: Sequence[Event], writer: GraphWriter) -> Applied:
     return Applied(frozenset(e.key for e in new), frozenset(duplicate), frozenset(reused), frozenset(withdrawn))
 
 
-def _mark_withdrawn(writer: GraphWriter, days: Mapping[str, int]) -> set[str]:
-    """Mark keys as withdrawn, those too that never came; the keys that were counted until now."""
+def _beyond_recount(writer: GraphWriter, events: Sequence[Retraction], found: Mapping[str, Interaction]) -> set[str]:
+    """Retractions of what counts and is archived no more. They leave no trace, so that a crash before they are set aside
+    changes nothing: they are judged the same when they come again."""
+    seen = writer.seen([e.target_key for e in events if e.target_key not in found])
+    return {e.key for e in events if e.target_key in seen and not seen[e.target_key][1]}
+
+
+def _mark_withdrawn(writer: GraphWriter, days: Mapping[str, int]) -> None:
+    """Mark keys as withdrawn, those too that never came."""
     seen = writer.seen(list(days))
     if unseen := [(key, day, _NO_CONTENT) for key, day in days.items() if key not in seen]:
         writer.remember(unseen)
     writer.withdraw(list(days))
-    return {key for key, (_, was_withdrawn) in seen.items() if not was_withdrawn}
 
 
 def recount(events: Iterable[Interaction], baseline: Iterable[Tie] = ()) -> dict[tuple[str, str, str], Tie]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from pipelines.errors import Refused
+from pipelines.errors import OrganismError, Refused
 from pipelines.graph import weights
 from pipelines.jobs.ingest import (
     Clock,
@@ -20,7 +20,7 @@ from pipelines.jobs.ingest import (
 )
 from pipelines.jobs.writing import writing
 from pipelines.model import Cursor, Funnel, RunReport
-from pipelines.steps import Step
+from pipelines.steps import Step, in_words
 
 _DAY = timedelta(days=1)
 _DAY_S = 86_400
@@ -65,15 +65,25 @@ def run(
         if cursor.rebuilding:
             raise Refused("GRAPH_UNFINISHED", "a rebuild of the graph did not end; run `python -m pipelines.rebuild`")
         rules = replace(rules, floor_ms=cursor.purged_before * _DAY_S * 1000)
-        tally = _drain(stores, rules, started + budget, step, clock, watch)
+        tally = Tally()
+        try:
+            _drain(stores, rules, started + budget, tally, step, clock, watch)
+        except OrganismError as error:
+            error.add_note(f"before that, this run: {in_words(tally.funnel)}; the rest stays pending for the next one")
+            raise
         return _close(stores, rules, upkeep, tally, started, clock)
 
 
 def _drain(
-    stores: Stores, rules: Rules, until: datetime, step: Step, clock: Clock, watch: Callable[[Progress], None]
-) -> Tally:
+    stores: Stores,
+    rules: Rules,
+    until: datetime,
+    tally: Tally,
+    step: Step,
+    clock: Clock,
+    watch: Callable[[Progress], None],
+) -> None:
     """Window after window: what one step hands to the next is a count, the entries stay on the server."""
-    tally = Tally()
     while True:
         window = step(fetch_interactions, stores, rules)
         before = tally.funnel.read
@@ -83,7 +93,7 @@ def _drain(
         idle = window.delivered == 0 and window.adopted == 0 and tally.funnel.read == before
         over = clock() >= until or not stores.lease.renew()  # silent for too long: somebody else writes now
         if idle or over or window.delivered < rules.window_size:
-            return tally
+            return
 
 
 def backlog(stores: Stores) -> int:

@@ -28,3 +28,14 @@ def draining(words: str) -> Iterator[Callable[[int, int], None]]:
 def _bar(*columns: object) -> Progress:
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)  # type: ignore[arg-type]
+
+
+@contextmanager
+def waiting(words: str) -> Iterator[None]:
+    """Says what is being waited for, for as long as it takes."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(words):
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,3 +45,12 @@ def other(
 def retraction(id_: str, of: str, *, source: str = "/test/chat", time: datetime = NOW) -> bytes:
     """Withdraws the event `of` of `source`."""
     return schema.encode("interaction.retracted", "/test/hr", id_, time, {"source": source, "id": of})
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    """A method that fails."""
+
+    def method(*_args: Any, **_changes: Any) -> Any:
+        raise error
+
+    return method

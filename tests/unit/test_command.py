@@ -47,6 +47,21 @@ def test_wrong_settings_are_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "ORGANISM_BATCH_SIZE" in capsys.readouterr().err
 
 
+def test_a_mistyped_setting_is_named_with_what_it_may_mean(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ORGANISM_REDIS_UR", "redis://:secret@host")
+    assert command.run(lambda: 0) == 0
+    assert capsys.readouterr().err == "warning: ORGANISM_REDIS_UR is not a setting; ORGANISM_REDIS_URL is\n"
+
+
+def test_what_was_done_before_an_error_is_said_too(capsys: pytest.CaptureFixture[str]) -> None:
+    error = TransientError("away")
+    error.add_note("before that: 3 read")
+    assert command.run(raising(error)) == 1
+    assert capsys.readouterr().err == "error: away\nbefore that: 3 read\n"
+
+
 def test_a_defect_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         command.run(raising(ZeroDivisionError()))

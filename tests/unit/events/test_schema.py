@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from pipelines.events import schema
 from pipelines.model import (
@@ -291,3 +293,22 @@ def test_the_json_schema_accepts_nothing_that_names_content_and_lists_every_type
     kinds = {k for variant in document["oneOf"] for k in variant["properties"]["type"]["enum"]}
     assert kinds == set(schema.DATA_OF)
     assert set(document["propertyNames"]["not"]["enum"]) == schema.FORBIDDEN
+
+
+def test_the_json_schema_is_one_and_judges_as_the_parser_does() -> None:
+    """By a validator that is not ours. The schema may be laxer (it cannot see the clock), never stricter."""
+    document = schema.json_schema()
+    Draft202012Validator.check_schema(document)
+    judge = Draft202012Validator(document)
+    source, refused = hostile.Hostile(7), 0
+    for _ in range(2_000):
+        payload = source.next()[1].get(schema.FIELD, b"")
+        event, _ = schema.parse(payload)
+        try:
+            value = json.loads(payload)
+        except (ValueError, RecursionError):
+            continue
+        if not judge.is_valid(value):
+            refused += 1
+            assert isinstance(event, Refusal), payload
+    assert refused > 300

@@ -68,6 +68,15 @@ def test_an_id_with_other_content_is_set_aside_and_the_first_stays(batch: int) -
     assert [t.target for t in world.ties.values()] == [person(2)]
 
 
+def test_a_run_that_fails_says_what_it_did_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of(make.event("a"), b"bad")
+    monkeypatch.setattr(type(fakes.stores(world).stream), "audit", make.raising(TransientError("gone")))
+    monkeypatch.setattr(type(fakes.stores(world).lease), "renew", make.raising(TransientError("gone")))
+    with pytest.raises(TransientError) as caught:
+        run(world)
+    assert "2 read, 1 applied, 1 dead letters" in caught.value.__notes__[0]
+
+
 def test_a_payload_that_must_not_be_kept_is_not() -> None:
     world = world_of(make.event("a", actor="anna@corp.example"))
     run(world)
@@ -205,6 +214,18 @@ class TestCorrections:
         world.add(make.retraction("w", of="a"))
         assert run(world).codes == {"NOT_IN_ARCHIVE": 1}
         assert ([t.n for t in world.ties.values()], drift(world)) == ([1], 0)
+
+    def test_a_crash_before_it_is_set_aside_does_not_lose_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        world = world_of(make.event("a", time=NOW - timedelta(days=20)))
+        run(world)
+        fakes.stores(world).archive.retire(NOW - timedelta(days=10), incremental.weights.ties)
+        world.add(make.retraction("w", of="a"))
+        with monkeypatch.context() as patch:
+            patch.setattr(type(fakes.stores(world).stream), "set_aside", make.raising(TransientError("gone")))
+            with pytest.raises(TransientError):
+                run(world)
+        assert run(world).codes == {"NOT_IN_ARCHIVE": 1}
+        assert len(world.letters[Lane.DEAD]) == 1
 
     def test_an_erased_person_is_gone_from_graph_archive_and_letters_and_stays_away(self) -> None:
         gone = person(9)
