@@ -14,7 +14,6 @@ from pipelines.jobs.ingest import (
     Stores,
     Tally,
     fetch_interactions,
-    settle,
     update_graph_incremental,
     utc_now,
 )
@@ -71,7 +70,7 @@ def run(
         except OrganismError as error:
             error.add_note(f"before that, this run: {in_words(tally.funnel)}; the rest stays pending for the next one")
             raise
-        return _close(stores, rules, upkeep, tally, started, clock)
+        return _close(stores, rules, upkeep, tally, cursor, started, clock)
 
 
 def _drain(
@@ -102,29 +101,32 @@ def backlog(stores: Stores) -> int:
     return state.unread + state.pending
 
 
-def _close(stores: Stores, rules: Rules, upkeep: Upkeep, tally: Tally, started: datetime, clock: Clock) -> RunReport:
-    settle(stores)
+def _close(
+    stores: Stores, rules: Rules, upkeep: Upkeep, tally: Tally, cursor: Cursor, started: datetime, clock: Clock
+) -> RunReport:
     lost = stores.stream.audit()
-    state, cursor = stores.stream.state(), stores.graph.cursor()
-    now = clock()
+    state, now = stores.stream.state(), clock()
     reset = cursor.stream not in ("", state.born)
     if cursor.stream != state.born:
         stores.graph.note_stream(state.born)
     trimmed = stores.stream.trim(now - upkeep.stream)
-    _keep_house(stores, rules, upkeep, cursor, now)
+    if cursor.purged_day < _day(now):
+        _keep_house(stores, rules, upkeep, now)
     waiting = state.unread + state.pending
     seconds = (clock() - started).total_seconds()
     return RunReport(tally.funnel, started, seconds, waiting, max(0, lost), reset, trimmed, waiting == 0)
 
 
-def _keep_house(stores: Stores, rules: Rules, upkeep: Upkeep, cursor: Cursor, now: datetime) -> None:
+def _day(now: datetime) -> int:
+    return int(now.timestamp()) // _DAY_S
+
+
+def _keep_house(stores: Stores, rules: Rules, upkeep: Upkeep, now: datetime) -> None:
     """Once a day: forget ledger keys beyond the horizon, and keep only sums of what the archive is too old for.
 
     What is forgotten stays noted: a longer horizon later does not bring the keys back.
     """
-    today = int(now.timestamp()) // _DAY_S
-    if cursor.purged_day >= today:
-        return
+    today, cursor = _day(now), stores.graph.cursor()
     purged, retired = cursor.purged_before, cursor.retired_before
     if rules.horizon is not None:
         purged = max(purged, today - (rules.horizon + _LEDGER_SLACK) // _DAY)

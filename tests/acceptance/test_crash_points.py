@@ -16,7 +16,7 @@ import pytest
 from pipelines.events import schema
 from pipelines.graph import builder, weights
 from pipelines.graph.builder import recount
-from pipelines.jobs import incremental, ingest
+from pipelines.jobs import ingest
 from pipelines.model import Applied, Entry, Event, Interaction, Lane
 from tests.support import fakes, make, runs
 from tests.support.fakes import Faults, World
@@ -178,7 +178,6 @@ def _outbox_dropped_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _no_outbox_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "settle", lambda stores: None)
-    monkeypatch.setattr(incremental, "settle", lambda stores: None)
 
 
 @pytest.mark.parametrize(
