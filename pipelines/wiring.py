@@ -16,7 +16,7 @@ import redis
 
 from pipelines import embedded
 from pipelines.archive import effects
-from pipelines.archive.store import PostgresArchive, open_pool, translated
+from pipelines.archive.store import PostgresArchive
 from pipelines.cache.store import RedisCache
 from pipelines.embedded import Server
 from pipelines.errors import InvalidInput, PermanentError
@@ -29,6 +29,7 @@ from pipelines.jobs.incremental import Upkeep
 from pipelines.jobs.ingest import Rules, Stores
 from pipelines.migrate import migrate
 from pipelines.outbox.store import SqliteOutbox
+from pipelines.postgres import open_pool, translated
 from pipelines.report.progress import waiting
 from pipelines.settings import Settings
 
@@ -142,7 +143,7 @@ def _migrate(url: str) -> None:
     """On a connection of its own, which fails at once where the pool would wait for the server."""
     if not url.startswith(("postgresql://", "postgres://")):
         raise InvalidInput("ORGANISM_POSTGRES_URL is not a postgresql:// URL")
-    with translated(), psycopg.connect(url, connect_timeout=5) as connection:
+    with translated(url), psycopg.connect(url, connect_timeout=5) as connection:
         for name in migrate(connection):
             _log.info("migration %s applied", name)
 

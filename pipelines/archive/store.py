@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import psycopg
-from psycopg_pool import ConnectionPool, PoolTimeout
 
 from pipelines import queries
 from pipelines.archive.effects import unpack
-from pipelines.errors import OrganismError, PermanentError, TransientError
 from pipelines.model import DeadLetter, Interaction, Lane, Medium, RosterChange, RosterKind, Scope, Tie
+from pipelines.postgres import Connection, Pool, transaction
 
 _Q = queries.load("pipelines.archive", "queries.sql")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _CHUNK = 5_000
-#: SQLSTATE classes that a retry cannot mend: wrong password, no such database, no right, read-only, no such table.
-_PERMANENT = ("28", "3D", "42", "25006", "22", "23")
-
-Connection = psycopg.Connection[tuple[Any, ...]]
-
-
-def open_pool(url: str, size: int = 4) -> ConnectionPool[Connection]:
-    """A pool whose sessions are in UTC, notice a dead server, and never wait for ever."""
-    options = (
-        "-c TimeZone=UTC -c statement_timeout=120s -c lock_timeout=10s -c idle_in_transaction_session_timeout=120s"
-    )
-    keepalive = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-    return ConnectionPool(
-        url,
-        kwargs={"connect_timeout": 5, "options": options, "application_name": "causal-organism", **keepalive},
-        min_size=0,
-        max_size=size,
-        timeout=10,
-        reconnect_timeout=5,
-        check=ConnectionPool.check_connection,
-        open=True,
-    )
 
 
 class PostgresArchive:
     """`ports.Archive`."""
 
-    def __init__(self, pool: ConnectionPool[Connection]) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._months: set[datetime] = set()
 
@@ -131,31 +107,8 @@ class PostgresArchive:
                 _run(connection, "add_baseline", ties=msgspec.json.encode(ties).decode())
             return len(rows)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with translated(), self._pool.connection() as connection:
-            yield connection
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """psycopg's errors as ours, by SQLSTATE. The server's message is not quoted: it may hold values."""
-    try:
-        yield
-    except OrganismError:
-        raise
-    except PoolTimeout:
-        raise TransientError(
-            "postgres: no connection within 10 s; is the server up? check ORGANISM_POSTGRES_URL"
-        ) from None
-    except psycopg.Error as error:
-        state = error.sqlstate or ""
-        words = f"postgres: {type(error).__name__}" + (f" (SQLSTATE {state})" if state else "")
-        if state.startswith(_PERMANENT):
-            raise PermanentError(
-                f"{words}; check ORGANISM_POSTGRES_URL, the role's rights and the migrations"
-            ) from None
-        raise TransientError(f"{words}; is the server up? check ORGANISM_POSTGRES_URL") from None
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        return transaction(self._pool)
 
 
 def _run(connection: Connection, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
