@@ -15,6 +15,8 @@ _TEAM = Habit("meeting", habits.CALENDAR, 0.0, minutes=(30, 60))
 _LEADS = Habit("meeting", habits.CALENDAR, 0.0, minutes=(45, 90))
 _ONE_TO_ONE = Habit("meeting", habits.CALENDAR, 0.0, minutes=(25, 35))
 _NEWS = Habit("email", habits.MAIL, 0.0, broadcast=True)
+#: Called by anybody, when there is pressure.
+AD_HOC = Habit("meeting", habits.CALENDAR, 0.0, minutes=(30, 60))
 _NEWS_PER_DAY, _NEWS_MAX = 0.1, 200
 _STARTS = tuple(60 * hour for hour in (9, 10, 11, 13, 14, 15, 16))
 

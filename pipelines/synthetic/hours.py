@@ -26,6 +26,9 @@ _PER_HOUR = (*[_NIGHT] * 6, *[_EARLY] * 2, *_WORK, *[_EVENING] * 2, *[_LATE] * 3
 #: For `random.choices`: starts of five-minute slots of a local day, and their cumulative weights.
 SLOTS: Sequence[int] = range(0, DAY_MS, SLOT_MS)
 CUMULATIVE: Sequence[float] = list(accumulate(_PER_HOUR[slot // HOUR_MS] for slot in SLOTS))
+#: Slots of a working day before and after its close.
+WORKING = [slot for slot in SLOTS if OPENS_MS + HOUR_MS <= slot < CLOSES_MS - HOUR_MS]
+EVENING = [slot for slot in SLOTS if CLOSES_MS + HOUR_MS // 2 <= slot < CLOSES_MS + 5 * HOUR_MS]
 
 
 def to_ms(time: datetime) -> int:

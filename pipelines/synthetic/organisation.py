@@ -52,6 +52,7 @@ class Options:
         people: at the start; one more joins later, and one leaves.
         per_day: mean interactions per person (as their actor) and working day.
         quiet_week: number of a week, from 0, in which hardly anybody works.
+        pressure: weeks differ by person and team as `pressure` describes, so that there are effects to look for.
     """
 
     end: datetime
@@ -60,6 +61,7 @@ class Options:
     seed: int = 1
     per_day: float = 20.0
     quiet_week: int | None = None
+    pressure: bool = False
 
     def __post_init__(self) -> None:
         if self.end.tzinfo is None:
@@ -78,6 +80,7 @@ class Options:
         """Twelve digits that are the same for equal options and different for others."""
         words = (
             f"{self.start.isoformat()} {self.weeks} {self.people} {self.seed} {float(self.per_day)} {self.quiet_week}"
+            + " pressure" * self.pressure
         )
         return hashlib.sha256(words.encode()).hexdigest()[:12]
 

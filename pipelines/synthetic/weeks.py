@@ -1,6 +1,6 @@
 """The weeks of a synthetic organisation as a stream of records in order of time, about one day in memory at a time.
 
-Plain records, not bytes: `jobs.synthesise` encodes them. Nothing is planted here; effects to be found come on top.
+Plain records, not bytes: `jobs.synthesise` encodes them. Nothing is planted here; `jobs.study` puts effects on top.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pipelines.synthetic.calendar import Appointment
 from pipelines.synthetic.circles import Acquaintance, Circle
 from pipelines.synthetic.habits import Habit
 from pipelines.synthetic.organisation import Change, Options, Organisation, found, repeatable
+from pipelines.synthetic.pressure import Pressure
 
 #: Share of a working day's activity that is left at a week-end, and in a quiet week.
 _WEEKEND, _QUIET = 0.03, 0.15
@@ -70,7 +71,8 @@ def _opened(options: Options) -> _Diary:
     acquaintance = circles.acquaint(organisation, repeatable(f"ties {options.seed} {options.people}"))
     team_of = {person: organisation.people[person].team for person in range(options.people)}
     begun = max(0.0, options.per_day - calendar.per_day(organisation)) / habits.EXPECTED
-    return _Diary(options, organisation, acquaintance, repeatable(f"weeks {options.mark}"), team_of, begun)
+    pressure = Pressure(options.mark) if options.pressure else None
+    return _Diary(options, organisation, acquaintance, repeatable(f"weeks {options.mark}"), team_of, begun, pressure)
 
 
 @dataclass(slots=True)
@@ -86,6 +88,7 @@ class _Diary:
     rng: random.Random
     team_of: dict[int, int]
     begun: float
+    pressure: Pressure | None = None
     circles: dict[int, Circle] = field(default_factory=dict)
     offsets: Sequence[int] = ()
     drafts: list[_Draft] = field(default_factory=list)
@@ -135,23 +138,40 @@ class _Diary:
     def _factor(self, day: int) -> float:
         if not hours.is_workday(day):
             return _WEEKEND
+        return _QUIET if self._week(day) == self.options.quiet_week else 1.0
+
+    def _week(self, day: int) -> int:
         noon = day * hours.DAY_MS + hours.DAY_MS // 2
-        week = (noon - hours.to_ms(self.options.start)) // (7 * hours.DAY_MS)
-        return _QUIET if week == self.options.quiet_week else 1.0
+        return max(0, (noon - hours.to_ms(self.options.start)) // (7 * hours.DAY_MS))
 
     def _busy(self, person: int, day: int, factor: float) -> None:
         """What one person begins on a day, and what comes of it."""
         rng, circle, whom = self.rng, self.circles[person], self.organisation.people[person]
         swing = rng.lognormvariate(-(_DAY_SIGMA**2) / 2, _DAY_SIGMA)
+        if self.pressure:
+            swing *= self.pressure.volume(self.team_of[person], self._week(day))
         count = int(self.begun * whom.activity * factor * swing + rng.random())
+        midnight = day * hours.DAY_MS - self.offsets[whom.office]
+        if self.pressure and circle.mates and factor == 1.0:
+            self._call_meetings(self.pressure, person, day, midnight)
         if not count or not circle.partners:
             return
-        midnight = day * hours.DAY_MS - self.offsets[whom.office]
         doings = rng.choices(habits.HABITS, cum_weights=habits.CUMULATIVE, k=count)
         partners = rng.choices(circle.partners, cum_weights=circle.cumulative, k=count)
         slots = rng.choices(hours.SLOTS, cum_weights=hours.CUMULATIVE, k=count)
+        if self.pressure:
+            late = self.pressure.evening(person, self._week(day))
+            slots = [rng.choice(hours.EVENING) if rng.random() < late else slot for slot in slots]
         for habit, partner, slot in zip(doings, partners, slots, strict=True):
             self._do(habit, person, partner, midnight + slot + int(rng.random() * hours.SLOT_MS))
+
+    def _call_meetings(self, pressure: Pressure, person: int, day: int, midnight: int) -> None:
+        mates = self.circles[person].mates
+        count = int(pressure.meetings(person, self.team_of[person], self._week(day)) + self.rng.random())
+        for _ in range(count):
+            some = self.rng.sample(mates, min(len(mates), self.rng.randint(1, 3)))
+            at = midnight + self.rng.choice(hours.WORKING) + self.rng.randrange(hours.SLOT_MS)
+            self._interact(at, calendar.AD_HOC, person, some)
 
     def _do(self, habit: Habit, actor: int, partner: int, at: int) -> None:
         if habit.outside:
