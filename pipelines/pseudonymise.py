@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines import command, settings, wiring
+from pipelines.command import say
 from pipelines.errors import InvalidInput
 from pipelines.pseudonyms import Pseudonymiser
 from pipelines.sources.csv_rows import SEPARATORS, Row, Sheet, SheetOptions, open_sheet
@@ -25,6 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     with command.input_file(options.file) as file:
         if options.column:
             _columns(_sheet(file, options), options.column, pseudonyms)
+        elif options.header or options.separator:
+            raise InvalidInput("--header and --separator are for CSV: say with --column which columns hold people")
         else:
             for line in _lines(file, options.encoding, pseudonyms):
                 print(line)
@@ -57,6 +60,10 @@ def _lines(file: io.BufferedReader[Any], encoding: str, pseudonyms: Pseudonymise
     """A pseudonym for each line, and a blank line for a blank one, so that the two can be put side by side."""
     with intact():
         for number, line in enumerate(as_text(unpacked(file), encoding), start=1):
+            if number == 1 and "," in line:
+                say(
+                    "warning: the first line looks like CSV; each whole line becomes one pseudonym (--column N|NAME for CSV)"
+                )
             yield _pseudonym(line, number, pseudonyms) if line.strip() else ""
 
 

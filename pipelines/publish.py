@@ -283,6 +283,10 @@ def _rows(feed: Feed, *, dry: bool) -> Iterator[tuple[str, int | str]]:
 def _remarks(feed: Feed, *, dry: bool) -> Iterator[str]:
     """What a person should know besides the numbers."""
     tally, counts, horizon = feed.tally, feed.counts, feed.conversion.horizon
+    if not counts.rows:
+        yield "the file is empty: nothing was read"
+    if feed.published.sent:
+        yield "events that were sent before are not counted again; `python -m pipelines.incremental` brings the new ones in"
     if tally.late and horizon and not feed.applied:
         yield (
             f"{tally.late:,} events are older than the horizon ({horizon.days} days) and will go to the late lane,"

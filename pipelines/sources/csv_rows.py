@@ -63,9 +63,10 @@ class Sheet:
             return names.index(wanted.casefold())
         if wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= self.width:
             return int(wanted) - 1
-        raise InvalidInput(f"{option} {shown(wanted)}: there is no such column; {self._columns()}")
+        raise InvalidInput(f"{option} {shown(wanted)}: there is no such column; {self.columns()}")
 
-    def _columns(self) -> str:
+    def columns(self) -> str:
+        """What there is to choose from, in words. Cells of a file without a header are people, and are not shown."""
         named = ", ".join(name if "@" not in name else "..." for name in self.header)
         return f"the header has: {named}" if self.header else f"the file has no header and {self.width} columns, from 1"
 

@@ -165,7 +165,7 @@ def _column(sheet: Sheet, role: str, wanted: str | None) -> int:
     names = [name.casefold() for name in sheet.header]
     found = [names.index(usual) for usual in _USUAL[role] if usual in names]
     if not found:
-        raise InvalidInput(f"which column is the {role}? Name or number it: --{role} COLUMN")
+        raise InvalidInput(f"which column is the {role}? Name or number it: --{role} COLUMN; {sheet.columns()}")
     return found[0]
 
 

@@ -86,18 +86,19 @@ def _columns(sheet: Sheet, options: RosterOptions) -> dict[str, int]:
             columns[role] = found[0]
     if not sheet.header and sheet.width > 1:
         columns = {"person": 0, "team": 1} | columns
-    _insist_on_enough(columns, options)
+    _insist_on_enough(sheet, columns, options)
     return columns
 
 
-def _insist_on_enough(columns: dict[str, int], options: RosterOptions) -> None:
+def _insist_on_enough(sheet: Sheet, columns: dict[str, int], options: RosterOptions) -> None:
     if "person" not in columns:
-        raise InvalidInput("which column is the person? Name or number it: --person COLUMN")
+        raise InvalidInput(f"which column is the person? Name or number it: --person COLUMN; {sheet.columns()}")
     if options.team_of_manager and "manager" not in columns:
         raise InvalidInput("--team-of-manager needs the manager: --manager COLUMN")
     if "team" not in columns and not options.team_of_manager:
         raise InvalidInput(
-            "which column is the team? Say --team COLUMN, or --team-of-manager to make teams of managers"
+            "which column is the team? Say --team COLUMN, or --team-of-manager to make teams of managers; "
+            + sheet.columns()
         )
     if "time" not in columns and options.as_of is None:
         raise InvalidInput("since when do these places hold? Say --as-of TIME, or --time COLUMN")
