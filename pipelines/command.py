@@ -69,6 +69,21 @@ def say(words: str) -> None:
     print(log.redact(" ".join(words.split())), file=sys.stderr, flush=True)
 
 
+def why_direct() -> str | None:
+    """None when a Prefect API answers. Asked with a short time-out: Prefect's own would wait for minutes."""
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return "PREFECT_API_URL is not set"
+    import httpx
+
+    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=2, auth=(user, password) if user else None)
+    except httpx.HTTPError as error:
+        return f"the Prefect API at {httpx.URL(url).host} does not answer: {type(error).__name__}"
+    return None if answer.status_code == 200 else f"the Prefect API answers {answer.status_code}"
+
+
 @contextmanager
 def input_file(name: str) -> Iterator[io.BufferedReader]:
     """The file of that name, or standard input for `-`, as bytes.

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from pipelines import command, settings, steps, wiring
 from pipelines.errors import Refused
@@ -21,7 +19,6 @@ from pipelines.report import funnel
 from pipelines.report.progress import draining
 from pipelines.settings import Settings
 
-T = TypeVar("T")
 _TIMEOUT_S = 240
 
 
@@ -39,7 +36,7 @@ def run_once(
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     config = settings.load()
-    why_direct = "asked for" if options.direct else _why_direct()
+    why_direct = "asked for" if options.direct else command.why_direct()
     print(
         f"incremental: {f'direct mode ({why_direct})' if why_direct else 'as a Prefect flow'}; {wiring.which(config)}",
         file=sys.stderr,
@@ -66,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         "--accept-invalid", action="store_true", help="dead-letter invalid entries even if they are many"
     )
     parser.add_argument(
-        "--budget", type=float, metavar="SECONDS", help="stop after this (default ORGANISM_TIME_BUDGET_S)"
+        "--budget", type=_seconds, metavar="SECONDS", help="stop after this (default ORGANISM_TIME_BUDGET_S)"
     )
     return parser
 
@@ -76,21 +73,6 @@ def _seconds(text: str) -> float:
     if not 0 < value < 86_400:
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
     return value
-
-
-def _why_direct() -> str | None:
-    """None when a Prefect API answers. Asked with a short time-out: Prefect's own would wait for minutes."""
-    url = os.environ.get("PREFECT_API_URL")
-    if not url:
-        return "PREFECT_API_URL is not set"
-    import httpx
-
-    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
-    try:
-        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=2, auth=(user, password) if user else None)
-    except httpx.HTTPError as error:
-        return f"the Prefect API at {httpx.URL(url).host} does not answer: {type(error).__name__}"
-    return None if answer.status_code == 200 else f"the Prefect API answers {answer.status_code}"
 
 
 def _through_prefect(accept_invalid: bool) -> RunReport:
@@ -112,41 +94,11 @@ if __name__ == "__main__":
 # ------------------------------------------------------------------------------------------------ the Prefect skin
 # Below the command, because importing prefect takes a second that direct mode need not pay.
 
-from prefect import Task, flow  # noqa: E402
-from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect import flow  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.logging import get_run_logger  # noqa: E402
 from prefect.states import Completed  # noqa: E402
 
-
-def as_task(function: Callable[..., T], *args: Any) -> T:
-    """Run a step as a Prefect task by the retry table.
-
-    The arguments are bound beforehand: Prefect walks and hashes what a task is given, and these are live connections.
-    """
-    policy = steps.RETRIES[function.__name__]
-    task: Task[[], T] = Task(
-        fn=lambda: function(*args),
-        name=function.__name__,
-        task_run_name=function.__name__,
-        retries=policy.attempts - 1,
-        retry_delay_seconds=policy.delays(),
-        retry_jitter_factor=policy.jitter,
-        retry_condition_fn=_is_transient,
-        timeout_seconds=policy.timeout_s,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
-    log = get_run_logger()
-    log.info("%s started", function.__name__)
-    result = task()
-    log.info("%s ended: %s", function.__name__, steps.in_words(result))
-    return result
-
-
-def _is_transient(_task: object, _run: object, state: State[Any]) -> bool:
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, BaseException) and steps.retryable(error)
+from pipelines.skin import as_task  # noqa: E402
 
 
 @flow(name="incremental", timeout_seconds=_TIMEOUT_S, log_prints=False)

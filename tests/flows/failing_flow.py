@@ -10,7 +10,7 @@ from prefect import flow
 
 from pipelines import steps
 from pipelines.errors import PermanentError, TransientError
-from pipelines.incremental import as_task
+from pipelines.skin import as_task
 
 calls = 0
 
