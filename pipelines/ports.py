@@ -217,6 +217,9 @@ class Archive(Protocol):
 
     def roster(self) -> list[RosterChange]: ...
 
+    def outcomes(self, since: datetime) -> Iterator[tuple[str, datetime, str, float]]:
+        """(person, time, measure, value) of what was measured from a time on, in no order; nobody who is excluded."""
+
     def excluded(self) -> frozenset[str]: ...
 
     def withdrawn(self) -> list[tuple[str, int]]:

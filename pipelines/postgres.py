@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -46,6 +46,27 @@ def transaction(pool: Pool) -> Iterator[Connection]:
     url = pool.conninfo if isinstance(pool.conninfo, str) else ""
     with translated(url), pool.connection() as connection:
         yield connection
+
+
+@contextmanager
+def alone(pool: Pool, what: str) -> Iterator[bool]:
+    """True for as long as nobody else is at it, on any machine; False at once if somebody is.
+
+    The server lets go when the holder's connection ends, however it ends. An efficiency: nothing that is guarded may depend
+    on it for being right.
+    """
+    url = pool.conninfo if isinstance(pool.conninfo, str) else ""
+    with translated(url), pool.connection() as connection:
+        connection.autocommit = True
+        key = f"organism {what}"
+        ours = bool(connection.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (key,)).fetchone()[0])  # type: ignore[index]
+        try:
+            yield ours
+        finally:
+            with suppress(psycopg.Error):  # a connection that is gone has let go already
+                if ours:
+                    connection.execute("SELECT pg_advisory_unlock(hashtext(%s))", (key,))
+                connection.autocommit = False
 
 
 @contextmanager

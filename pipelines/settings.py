@@ -65,6 +65,16 @@ class Settings(BaseSettings):
     )
     stream_cap: int = Field(5_000_000, ge=1, description="publish refuses to grow the stream beyond this many entries")
     archive_days: int = Field(400, ge=1, description="days of single interactions in the archive; then only their sums")
+    window_days: int = Field(84, ge=7, description="days of the graph that the full analysis looks at")
+    shadow: bool = Field(True, description="proposals are shown and cannot be approved: how a new installation starts")
+    zone: str = Field("UTC", description="IANA zone of the dates on which nothing is proposed")
+    blackout: str = Field(
+        "", description="days without interventions, such as 2026-12-24/2027-01-01 year end; 2027-05-01"
+    )
+    audit_key: SecretStr | None = Field(
+        None, description="secret of the audit log; unset: a file in the state directory"
+    )
+    history_weeks: int = Field(52, ge=9, description="weeks of people that the causal analysis looks at")
     log_format: str = Field(
         "auto", pattern="^(auto|text|json)$", description="auto: text on a terminal, JSON elsewhere"
     )

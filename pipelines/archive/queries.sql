@@ -144,3 +144,7 @@ ON CONFLICT (actor, target, medium) DO UPDATE SET
 WITH gone AS (DELETE FROM interactions WHERE time < %(before)s RETURNING *)
 SELECT key, digest, source, time, medium, actor, targets, target_count, scope, duration_s, response_s, tz_offset_min
 FROM gone WHERE retracted_at IS NULL;
+
+-- name: outcomes
+SELECT person, time, measure, value FROM outcomes
+WHERE time >= %(since)s AND NOT EXISTS (SELECT FROM exclusions WHERE exclusions.person = outcomes.person)

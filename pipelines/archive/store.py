@@ -80,6 +80,11 @@ class PostgresArchive:
         with self._transaction() as connection:
             return [_roster(row) for row in _run(connection, "roster")]
 
+    def outcomes(self, since: datetime) -> Iterator[tuple[str, datetime, str, float]]:
+        with self._transaction() as connection, connection.cursor(name="outcomes") as cursor:
+            cursor.execute(_Q["outcomes"], {"since": since})
+            yield from cursor
+
     def withdrawn(self) -> list[tuple[str, int]]:
         with self._transaction() as connection:
             return [(key, (at - _EPOCH).days) for key, at in _run(connection, "withdrawn")]

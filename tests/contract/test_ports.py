@@ -284,6 +284,23 @@ class TestArchive:
         assert list(stores.archive.interactions()) == [[event]]
         assert stores.archive.find([event.key, "no such key"]) == {event.key: event}
 
+    def test_outcomes_are_of_a_time_and_of_nobody_who_is_excluded(self, stores: Stores) -> None:
+        sent = [("old", 1, 40), ("new", 1, 5), ("hidden", 2, 5)]
+        events = [
+            schema.parse(
+                make.other(
+                    "outcome.recorded", id_, person=person(n), measure="rest", value=3.5,
+                    time=make.NOW - timedelta(days=days),
+                )
+            )[0]
+            for id_, n, days in sent
+        ]  # fmt: skip
+        stores.archive.store([effects.pack(events), effects.pack(events)])  # type: ignore[arg-type]
+        exclusion = schema.parse(make.other("privacy.exclude", "x", person=person(2)))[0]
+        stores.archive.store([effects.pack([exclusion])])  # type: ignore[list-item]
+        found = list(stores.archive.outcomes(make.NOW - timedelta(days=30)))
+        assert found == [(person(1), make.NOW - timedelta(days=5), "rest", 3.5)]
+
     def test_a_withdrawn_interaction_no_longer_counts(self, stores: Stores) -> None:
         event = interaction("a")
         retraction = schema.parse(make.retraction("w", of="a"))[0]

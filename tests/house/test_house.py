@@ -67,21 +67,20 @@ def test_no_query_is_put_together_from_strings(path: Path) -> None:
     assert [t for t in texts if re.search(r"\b(MATCH|MERGE) \(|\bSELECT .* FROM\b|\bINSERT INTO\b", t)] == []
 
 
-@pytest.mark.parametrize(
-    ("package", "filename"),
-    [
-        ("pipelines.graph", "queries.cypher"),
-        ("pipelines.graph", "schema.cypher"),
-        ("pipelines.archive", "queries.sql"),
-        ("pipelines.events", "scripts.lua"),
-    ],
+STATEMENTS = sorted(
+    p
+    for kind in ("sql", "cypher", "lua")
+    for p in (ROOT / "pipelines").rglob(f"*.{kind}")
+    if "migrations" not in p.parts and p.name != "schema.cypher"  # all of the schema is run
 )
-def test_every_named_statement_is_used(package: str, filename: str) -> None:
-    if filename == "schema.cypher":
-        return  # all of it is run
-    code = "\n".join(p.read_text("utf-8") for p in (ROOT / package.replace(".", "/")).glob("*.py"))
+
+
+@pytest.mark.parametrize("path", STATEMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_named_statement_is_used(path: Path) -> None:
+    code = "\n".join(p.read_text("utf-8") for p in path.parent.glob("*.py"))
+    package = ".".join(path.parent.relative_to(ROOT).parts)
     unused = [
-        n for n in queries.load(package, filename) if f'"{n}"' not in code and not n.startswith(("store_", "lease_"))
+        n for n in queries.load(package, path.name) if f'"{n}"' not in code and not n.startswith(("store_", "lease_"))
     ]
     assert unused == []
 

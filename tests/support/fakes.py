@@ -9,7 +9,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -29,6 +29,7 @@ from pipelines.model import (
     Interaction,
     Lane,
     OutboxItem,
+    Outcome,
     Retraction,
     RosterChange,
     RosterKind,
@@ -71,6 +72,7 @@ class World:
     archive: dict[str, Interaction] = field(default_factory=dict)
     withdrawn: dict[str, int] = field(default_factory=dict)
     roster: dict[str, RosterChange] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
     excluded: set[str] = field(default_factory=set)
     baseline: dict[tuple[str, str, str], Tie] = field(default_factory=dict)
     drops: list[tuple[Lane, str, str, str]] = field(default_factory=list)
@@ -502,6 +504,10 @@ class FakeArchive:
         for change in msgspec.json.decode(raw, type=list[RosterChange]):
             self._w.roster.setdefault(change.key, change)
 
+    def _store_outcomes(self, raw: str) -> None:
+        for outcome in msgspec.json.decode(raw, type=list[Outcome]):
+            self._w.outcomes.setdefault(outcome.key, outcome)
+
     def _store_retractions(self, raw: str) -> None:
         for r in msgspec.json.decode(raw, type=list[Retraction]):
             self._w.withdrawn.setdefault(r.target_key, r.time_ms // 86_400_000)
@@ -541,6 +547,12 @@ class FakeArchive:
 
     def withdrawn(self) -> list[tuple[str, int]]:
         return list(self._w.withdrawn.items())
+
+    def outcomes(self, since: datetime) -> Iterator[tuple[str, datetime, str, float]]:
+        for o in self._w.outcomes.values():
+            at = datetime.fromtimestamp(o.time_ms / 1000, UTC)
+            if at >= since and o.person not in self._w.excluded:
+                yield o.person, at, o.measure, o.value
 
     def excluded(self) -> frozenset[str]:
         return self._f.call("excluded", lambda: frozenset(self._w.excluded))
