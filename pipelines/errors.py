@@ -4,6 +4,8 @@ Stores translate their driver's errors into these at their own edge, so that a j
 A message says what was seen, what was expected and what to do; it never carries a secret, a personal id or a payload.
 """
 
+from typing import Any
+
 
 class OrganismError(Exception):
     """Root of all errors that we raise on purpose."""
@@ -49,3 +51,7 @@ class Refused(OrganismError):
         super().__init__(f"{code}: {sentence}")
         self.code = code
         self.sentence = sentence
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that it comes back whole from another process."""
+        return type(self), (self.code, self.sentence)

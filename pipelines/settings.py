@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     blackout: str = Field(
         "", description="days without interventions, such as 2026-12-24/2027-01-01 year end; 2027-05-01"
     )
+    better: str = Field("", description="which way own survey measures improve, such as focus=more; pain=less")
     audit_key: SecretStr | None = Field(
         None, description="secret of the audit log; unset: a file in the state directory"
     )

@@ -224,15 +224,20 @@ _BETTER: Mapping[str, Direction] = MappingProxyType(
         "engagement": 1,
         "wellbeing": 1,
         "satisfaction": 1,
+        "recovery": 1,
         "focus_blocks": 1,
     }
 )
 
 
+def measure(outcome: str) -> str:
+    """What was measured, without where: a prefix such as `survey:`."""
+    return outcome.rpartition(":")[2]
+
+
 def better(outcome: str) -> Direction | None:
-    """Which way an outcome improves: 1, more of it; -1, less of it; None, nobody has said. A prefix such as `survey:` is
-    where it was measured and does not matter."""
-    return _BETTER.get(outcome.rpartition(":")[2])
+    """Which way an outcome improves: 1, more of it; -1, less of it; None, nobody has said."""
+    return _BETTER.get(measure(outcome))
 
 
 def moving(treatment: str, kind: TargetKind) -> list[Template]:

@@ -61,19 +61,36 @@ def _blackout(text: str) -> Blackout:
         raise InvalidInput(f"'{text}' is not a blackout, such as 2026-12-24/2027-01-01 year end") from None
 
 
+def directions(text: str) -> tuple[tuple[str, int], ...]:
+    """Which way own measures improve, of a setting such as `focus=more; pain=less`.
+
+    Raises:
+        InvalidInput: a part is not a measure and `more` or `less`.
+    """
+    said = []
+    for part in filter(None, map(str.strip, text.split(";"))):
+        measure, _, way = map(str.strip, part.partition("="))
+        if not measure or way not in ("more", "less"):
+            raise InvalidInput(f"'{part}' does not say which way a measure improves; say focus=more or pain=less")
+        said.append((measure, 1 if way == "more" else -1))
+    return tuple(said)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """The limits in force; from the settings. A raised k hides what was proposed under a lower one.
 
     shadow: proposals are shown and cannot be approved; so a new installation starts. zone: IANA name, for blackout dates.
     open_per_team, open_in_all: proposals that people may have on their hands at once. two_persons_below: smaller groups
-    need two different approvers (causal reference, section 6).
+    need two different approvers (causal reference, section 6). better: which way measures improve that the playbooks do not
+    know, 1 more of it, -1 less.
     """
 
     k: int = K_FLOOR
     shadow: bool = True
     zone: str = "UTC"
     blackout: tuple[Blackout, ...] = ()
+    better: tuple[tuple[str, int], ...] = ()
     min_coverage: float = 0.9
     open_per_team: int = 1
     open_in_all: int = 10
@@ -165,14 +182,15 @@ def inside_band(proposal: Proposal, _context: Context) -> RuleRefusal | None:
     return RuleRefusal("INSIDE_BAND", words, "nothing has to be done")
 
 
-def no_improvement(proposal: Proposal, _context: Context) -> RuleRefusal | None:
+def no_improvement(proposal: Proposal, context: Context) -> RuleRefusal | None:
     expected = proposal.expected
     if expected is None:
         return RuleRefusal("NO_IMPROVEMENT", "no effect could be estimated", "enough data for an estimate")
-    better = playbooks.better(expected.metric)
+    measure = playbooks.measure(expected.metric)
+    better = dict(context.rules.better).get(measure) or playbooks.better(measure)
     if better is None:
-        words = f"nobody has said which way {expected.metric} improves"
-        return RuleRefusal("NO_IMPROVEMENT", words, f"an entry for {expected.metric} in playbooks._BETTER")
+        words = f"nobody has said which way {measure} improves"
+        return RuleRefusal("NO_IMPROVEMENT", words, f"ORGANISM_BETTER={measure}=more, or {measure}=less")
     if min(better * expected.ci[0], better * expected.ci[1]) > 0:
         return None
     words = f"the interval of the expected effect on {expected.metric} does not lie wholly on the good side"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,3 +88,8 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
     with command.input_file("-") as file:
         assert file.read() == b"x"
+
+
+def test_a_refusal_comes_back_whole_from_another_process() -> None:
+    back = pickle.loads(pickle.dumps(Refused("BUSY", "not now")))
+    assert (back.code, back.sentence, str(back)) == ("BUSY", "not now", "BUSY: not now")

@@ -109,6 +109,19 @@ def test_an_effect_that_may_be_bad_or_that_nobody_has_called_good_is_refused(cha
     assert "NO_IMPROVEMENT" in codes(proposal(expected=None))
 
 
+def test_an_installation_says_which_way_its_own_measures_improve() -> None:
+    made, wrong = with_expected(metric="survey:pain"), rules(better=policy.directions("pain=more; fame=less"))
+    assert "NO_IMPROVEMENT" in codes(made)
+    assert "NO_IMPROVEMENT" not in codes(made, rules(better=policy.directions("pain=less")))
+    assert "NO_IMPROVEMENT" in codes(made, wrong)
+
+
+@pytest.mark.parametrize("text", ["pain", "pain=good", "=less", "pain:less"])
+def test_a_direction_that_says_nothing_is_bad_input(text: str) -> None:
+    with pytest.raises(InvalidInput, match="which way"):
+        policy.directions(text)
+
+
 def test_a_plan_or_expectation_that_was_changed_afterwards_is_refused() -> None:
     made = proposal()
     assert made.outcome_plan is not None
