@@ -44,6 +44,25 @@ def cut(words: str, most: int) -> str:
     return words if len(words) <= most else words[: most - 1].rstrip() + "…"
 
 
+def width(words: str) -> float:
+    """About how wide the words are drawn, in widths of a small letter."""
+    return sum(map(_width, words))
+
+
+def _width(character: str) -> float:
+    if unicodedata.east_asian_width(character) in "WF":
+        return 2.0
+    return 1.65 if character in "WMwm@%" else 1.25 if character.isupper() else 1.0
+
+
+def fit(words: str, most: float) -> str:
+    """As `cut`, by how wide it is drawn: for a place in a picture."""
+    kept = cut(words, int(most))
+    while width(kept) > most:
+        kept = kept.removesuffix("…")[:-1].rstrip() + "…"
+    return kept
+
+
 def _plain(value: str | float) -> str:
     """Numbers with as many digits as a picture needs."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else seen(str(value))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 
 @contextmanager
@@ -23,6 +23,20 @@ def draining(words: str) -> Iterator[Callable[[int, int], None]]:
     with _bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()) as bar:
         task = bar.add_task(words, total=None)
         yield lambda done, left: bar.update(task, completed=done, total=done + left)
+
+
+@contextmanager
+def working() -> Iterator[Callable[[str, float], None]]:
+    """A bar for each of several pieces of work, as they come: call it with a name and the share that is done, 0 to 1."""
+    with _bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, share: float) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what.replace("_", " "), total=1.0)
+            bar.update(tasks[what], completed=share, visible=share < 1.0)
+
+        yield show
 
 
 def _bar(*columns: object) -> Progress:

@@ -20,9 +20,13 @@ _DARK_INKS = ("#f2f6fa",) * 4 + ("#0b1826",) * 3
 
 def contrasts() -> list[float]:
     """WCAG 2 contrast of the number in a square to the square, in both schemes."""
-    pairs = zip(_LIGHT + _DARK, _LIGHT_INKS + _DARK_INKS, strict=True)
-    lights = [sorted((_light(colour), _light(ink))) for colour, ink in pairs]
-    return [(light + 0.05) / (dark + 0.05) for dark, light in lights]
+    return [contrast(*pair) for pair in zip(_LIGHT + _DARK, _LIGHT_INKS + _DARK_INKS, strict=True)]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2 contrast of two colours #rrggbb, from 1 to 21."""
+    dark, light = sorted((_light(one), _light(other)))
+    return (light + 0.05) / (dark + 0.05)
 
 
 def _light(colour: str) -> float:

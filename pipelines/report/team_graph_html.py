@@ -6,15 +6,13 @@ about a person, and nothing ranks people.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
-from pipelines.model import RunReport
-from pipelines.report import bars_svg, figures, funnel, matrix_svg
+from pipelines.model import Funnel, RunReport
+from pipelines.report import bars_svg, figures, funnel, matrix_svg, page
 from pipelines.report.bars_svg import Bar
 from pipelines.report.markup import Markup, cut, tag
 from pipelines.report.style import CSS
@@ -23,8 +21,6 @@ from pipelines.report.team_graph import Amount, Group, TeamGraph
 _STRONGEST = 10
 _ROWS = 400
 _NAME, _NAME_IN_BAR, _NAME_IN_TEXT = 64, 22, 40
-#: Nothing may be loaded and nothing may run, even if a name should ever get through as markup.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +39,8 @@ def write(
     run: RunReport | None = None,
     title: str = "Who works with whom",
 ) -> None:
-    """Write the page. Whoever reads the path sees the old page or the new one, never half of one."""
-    draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        with draft.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(render(graph, meaning, now, run, title))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    """As `page.write`."""
+    page.write(path, render(graph, meaning, now, run, title))
 
 
 def render(
@@ -78,16 +66,7 @@ def render(
             class_="soft",
         ),
     )
-    head = tag(
-        "head",
-        Markup('<meta charset="utf-8">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Markup('<meta name="color-scheme" content="light dark">'),
-        tag("title", f"{title} · {figures.minute(now)}"),
-        tag("style", Markup(CSS)),
-    )
-    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', main), lang='en')}\n"
+    return page.document(title, now, CSS, main)
 
 
 # ------------------------------------------------------------------------------------------------ the top
@@ -127,7 +106,7 @@ def _facts(graph: TeamGraph) -> Markup:
         facts.append(
             (figures.share(graph.hidden.strength, everything.strength), "of all strength is hidden, see below")
         )
-    return tag("ul", *(tag("li", tag("b", number), words) for number, words in facts), class_="facts")
+    return page.facts(facts)
 
 
 # ------------------------------------------------------------------------------------------------ the pictures
@@ -138,31 +117,24 @@ def _pictures(graph: TeamGraph) -> Iterable[Markup]:
     yield tag("h2", "Ties within and between teams")
     if len(graph.groups) == 1 and graph.groups[0].teams == 0:
         yield tag("p", "No team of anybody is known yet; roster events bring them.")
-    yield _matrix(graph)
+    yield matrix(graph)
     yield _group_table(graph.groups, graph)
     yield tag("h2", "Strongest ties between teams")
     yield from _strongest(graph)
 
 
-def _matrix(graph: TeamGraph) -> Markup:
+def matrix(graph: TeamGraph) -> Markup:
+    """The picture with its words, legend and table."""
     scale = matrix_svg.scale_of(tie.strength for tie in graph.ties.values())
     caption = (
         "One square for each pair of teams; on the diagonal, the team itself. Darker squares (on a dark page, lighter"
         " ones) are stronger ties. Teams that work together stand together."
     )
-    tall = " tall" if len(graph.groups) > 30 else ""
     picture = matrix_svg.draw(graph, scale, "matrix-text")
     return tag(
         "figure",
         tag("p", _matrix_words(graph), id="matrix-text"),
-        tag(
-            "div",
-            picture,
-            class_=f"scroll{tall}",
-            tabindex="0",
-            role="region",
-            aria_label="matrix of teams, scrollable",
-        ),
+        page.scrolled(picture, "matrix of teams", tall=len(graph.groups) > 30),
         _legend(scale, graph.k),
         tag("figcaption", caption),
         _pair_table(graph),
@@ -229,28 +201,14 @@ def _name(group: Group) -> str:
 # ------------------------------------------------------------------------------------------------ tables
 
 
-def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> Markup:
-    """A table whose first `words` columns are words, the others numbers."""
-
-    def row(name: str, cells: Sequence[str]) -> Markup:
-        return tag("tr", *(tag(name, cell, class_=None if i < words else "n") for i, cell in enumerate(cells)))
-
-    body = [row("td", cells) for cells in rows]
-    return tag("table", tag("caption", caption), tag("thead", row("th", heads)), tag("tbody", *body))
-
-
-def _folded(summary: str, table: Markup, is_open: bool) -> Markup:
-    return tag("details", tag("summary", summary), tag("div", table, class_="scroll"), open="open" if is_open else None)
-
-
 def _pair_table(graph: TeamGraph) -> Markup:
     """The matrix as a list; it also serves the bars."""
     ranked = sorted(graph.ties.items(), key=lambda item: (-item[1].strength, item[0]))
     rows = [(*_ends(graph, pair), figures.amount(tie.strength), f"{tie.n:,}") for pair, tie in ranked[:_ROWS]]
     left = len(ranked) - len(rows)
     caption = "Every shown square, the strongest first." + (f" {left:,} weaker ones are left out." if left else "")
-    table = _table(caption, ("Team", "with", "Strength", "Interactions"), rows, 2)
-    return _folded("The squares as a table", table, is_open=False)
+    table = page.table(caption, ("Team", "with", "Strength", "Interactions"), rows, 2)
+    return page.folded("The squares as a table", table, is_open=False)
 
 
 def _ends(graph: TeamGraph, pair: tuple[int, int]) -> tuple[str, str]:
@@ -271,49 +229,48 @@ def _group_table(groups: Sequence[Group], graph: TeamGraph) -> Markup:
             figures.amount(outward.strength) if outward.n else "not shown",
         ))  # fmt: skip
     caption = "Groups in the order of the matrix. With others: shown ties only."
-    table = _table(caption, ("No.", "Team", "People", "Strength inside", "with others"), rows, 2)
-    return _folded("The teams as a table", table, is_open=len(groups) <= 30)
+    table = page.table(caption, ("No.", "Team", "People", "Strength inside", "with others"), rows, 2)
+    return page.folded("The teams as a table", table, is_open=len(groups) <= 30)
 
 
 # ------------------------------------------------------------------------------------------------ the run and the words
 
 
 def _run(run: RunReport) -> Iterable[Markup]:
-    entries, fates = run.funnel, funnel.fates(run.funnel)
-    bars = [Bar("read from the stream", f"{entries.read:,}", entries.read)]
-    bars += [
-        Bar(f"{fate.words}: {fate.meaning}", f"{fate.count:,}", fate.count, bad=fate.words == "dead letters")
-        for fate in fates
-    ]
-    missing = funnel.unaccounted(entries)
-    whole = "They add up: no entry was lost." if not missing else f"The difference of {missing:+,} is a defect."
-    words = f"{entries.read:,} entries were read, {entries.accounted:,} have one of five fates. {whole}"
     yield tag("h2", "The run behind it")
     yield tag(
         "p", f"{figures.minute(run.started)}, {figures.duration(run.seconds)}; {funnel.state(run)}.", class_="soft"
     )
-    yield tag(
+    yield funnel_figure(run.funnel)
+
+
+def funnel_figure(entries: Funnel) -> Markup:
+    """What became of entries: bars, the words for them, and a table."""
+    bars = [Bar("read from the stream", f"{entries.read:,}", entries.read)]
+    bars += [
+        Bar(f"{fate.words}: {fate.meaning}", f"{fate.count:,}", fate.count, bad=fate.words == "dead letters")
+        for fate in funnel.fates(entries)
+    ]
+    missing = funnel.unaccounted(entries)
+    whole = "They add up: no entry was lost." if not missing else f"The difference of {missing:+,} is a defect."
+    words = f"{entries.read:,} entries were read, {entries.accounted:,} have one of five fates. {whole}"
+    return tag(
         "figure",
         tag("p", words, id="run-text"),
         bars_svg.draw(bars, max(entries.read, entries.accounted), "run-text"),
-        _run_table(run),
+        _run_table(entries),
         class_="whole",
     )
 
 
-def _run_table(run: RunReport) -> Markup:
-    rows = [
-        (fate.words, f"{fate.count:,}", figures.share(fate.count, run.funnel.read)) for fate in funnel.fates(run.funnel)
-    ]
+def _run_table(entries: Funnel) -> Markup:
+    rows = [(fate.words, f"{fate.count:,}", figures.share(fate.count, entries.read)) for fate in funnel.fates(entries)]
     rows += [
-        (f"reason {code}", f"{count:,}", figures.share(count, run.funnel.read))
-        for code, count in sorted(run.funnel.codes.items())
+        (f"reason {code}", f"{count:,}", figures.share(count, entries.read))
+        for code, count in sorted(entries.codes.items())
     ]
-    return _folded(
-        "The run as a table",
-        _table("Entries, and their share of what was read.", ("Fate", "Entries", "Share"), rows, 1),
-        is_open=False,
-    )
+    caption = "Entries, and their share of what was read."
+    return page.folded("The run as a table", page.table(caption, ("Fate", "Entries", "Share"), rows, 1))
 
 
 def _meaning(meaning: Meaning) -> Iterable[Markup]:
@@ -326,8 +283,10 @@ def _meaning(meaning: Meaning) -> Iterable[Markup]:
         " teams have larger sums.",
     )
     rows = [(medium, words) for medium, words in meaning.weights]
-    yield _folded(
-        "What each kind of interaction weighs", _table("On each tie, at the time.", ("Kind", "Weight"), rows, 2), False
+    yield page.folded(
+        "What each kind of interaction weighs",
+        page.table("On each tie, at the time.", ("Kind", "Weight"), rows, 2),
+        False,
     )
 
 
