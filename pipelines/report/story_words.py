@@ -210,7 +210,7 @@ def expected(proposal: ProposalTold) -> str:
     if proposal.expected is None:
         return ""
     when = f" within {figures.counted(proposal.horizon_days, 'day')}" if proposal.horizon_days else ""
-    return f"{proposal.unit} {interval(*proposal.expected)}".lstrip() + when
+    return f"{interval(*proposal.expected)} {proposal.unit}".rstrip() + when
 
 
 # ------------------------------------------------------------------------------------------------ in short

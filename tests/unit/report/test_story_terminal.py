@@ -74,7 +74,7 @@ def test_every_part_of_a_story_is_told() -> None:
         "4 of 5 checks held",
         "failed: lead test",
         "pr-7f3a91 Payments: waits for a decision",
-        "expected short rests a week −0.26 (−0.42 to −0.08)",
+        "expected −0.26 (−0.42 to −0.08) short rests a week",
         "Unblocked by: A trial",
         "412 late events",
         "5 of 6 planted truths: 3 found, 2 rightly silent, 1 missed",
