@@ -13,10 +13,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from pipelines.causal import out_of_core
 from pipelines.causal.out_of_core import Columns, Limits
 from pipelines.causal.sufficient import Fit, Rows
-from pipelines.causal.two_way import fit
+from pipelines.causal.two_way import fit, fit_rows
 from pipelines.errors import InvalidInput, PermanentError, TransientError
 
 if TYPE_CHECKING:
@@ -140,6 +142,48 @@ def connect(scheduler: str, timeout_s: float = 10) -> Iterator[DistributedCausal
         raise TransientError(f"no Dask scheduler answers at {scheduler}: {error}") from error
     with client:
         yield DistributedCausalEngine(client)
+
+
+Core = Callable[[Rows, Sequence[str]], Fit]
+#: Parts that a panel in memory is cut into: for a cluster enough for every worker, in process enough to keep copies small.
+_PARTS = 16
+
+
+@contextmanager
+def core(choice: Choice, scheduler: str) -> Iterator[Core]:
+    """The regression core of that choice, for `CausalEngine(fit=...)`. A panel that is in memory already is not written out
+    for the sake of the out-of-core engine: it is gone through in parts, so that no second copy of all of it is made.
+
+    Raises:
+        PermanentError, TransientError: as `connect`.
+    """
+    if choice.engine is Engine.IN_MEMORY:
+        yield fit_rows
+    elif choice.engine is Engine.OUT_OF_CORE:
+        yield lambda rows, names: fit(by_unit(rows, _PARTS), names, _itself)
+    else:
+        with connect(scheduler) as engine:
+            yield lambda rows, names: engine.fit(by_unit(rows, _PARTS), names, _itself)
+
+
+def by_unit(rows: Rows, parts: int) -> list[Rows]:
+    """The rows in at most so many parts of about equal size, all rows of a unit in one of them."""
+    order = np.argsort(rows.unit, kind="stable")
+    unit = rows.unit[order]
+    starts = (
+        np.flatnonzero(np.concatenate([[True], unit[1:] != unit[:-1]])) if unit.size else np.empty(0, dtype=np.int64)
+    )
+    wanted = np.linspace(0, unit.size, parts + 1)[1:-1]
+    cuts = np.unique(starts[np.minimum(np.searchsorted(starts, wanted), starts.size - 1)]) if starts.size else starts
+    return [
+        Rows(rows.unit[part], rows.period[part], rows.cluster[part], rows.values[:, part])
+        for part in np.split(order, cuts)
+        if part.size
+    ]
+
+
+def _itself(rows: Rows) -> Rows:
+    return rows
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.causal_golden import weekly_panel
-from pipelines.causal import distributed, out_of_core
+from pipelines.causal import distributed, out_of_core, two_way
+from pipelines.causal.sufficient import Rows
 from pipelines.errors import InvalidInput, TransientError
 
 duckdb = pytest.importorskip("duckdb", reason="duckdb is an extra: panels larger than memory")
@@ -35,6 +36,19 @@ def test_two_workers_give_the_local_numbers(tmp_path: Path) -> None:
     np.testing.assert_allclose(far.coefficients, near.coefficients, rtol=1e-10)
     np.testing.assert_allclose(far.covariance, near.covariance, rtol=1e-10)
     assert far.rows == near.rows
+
+
+def test_a_configured_cluster_answers_as_one_process_does() -> None:
+    panel = weekly_panel(units=300)
+    rows = Rows(panel["unit"], panel["week"], panel["team"], np.stack([panel[n] for n in ("y", "d", "x")]))
+    near = two_way.fit_rows(rows, ["d", "x"])
+    with dask.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        configured = distributed.Configured("distributed", cluster.scheduler_address)
+        choice = distributed.which_engine(rows.unit.size, 2, 10**9, configured)
+        with distributed.core(choice, cluster.scheduler_address) as fit:
+            far = fit(rows, ["d", "x"])
+    np.testing.assert_allclose(far.coefficients, near.coefficients, rtol=1e-10)
+    np.testing.assert_allclose(far.covariance, near.covariance, rtol=1e-10)
 
 
 def test_a_scheduler_that_does_not_answer_is_a_transient_error() -> None:

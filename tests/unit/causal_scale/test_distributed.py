@@ -10,7 +10,15 @@ import pytest
 
 from benchmarks.causal_golden import weekly_panel
 from pipelines.causal import two_way
-from pipelines.causal.distributed import Configured, DistributedCausalEngine, Engine, which_engine
+from pipelines.causal.distributed import (
+    Choice,
+    Configured,
+    DistributedCausalEngine,
+    Engine,
+    by_unit,
+    core,
+    which_engine,
+)
 from pipelines.causal.sufficient import Rows
 from pipelines.errors import InvalidInput
 
@@ -60,6 +68,32 @@ def test_a_cluster_gives_the_local_numbers(parts: int) -> None:
     np.testing.assert_allclose(far.covariance, near.covariance, rtol=1e-12)
     passes = 3  # the statistics twice: the panel has a week of one row
     assert client.tasks == passes * (2 * parts - 1)
+
+
+@pytest.mark.parametrize("parts", [1, 3, 16, 10_000])
+def test_rows_are_cut_between_units_only(parts: int) -> None:
+    panel = weekly_panel()
+    rows = Rows(panel["unit"], panel["week"], panel["team"], np.stack([panel[n] for n in ("y", "d", "x")]))
+    cut = by_unit(rows, parts)
+    assert len(cut) <= parts
+    units = [set(part.unit.tolist()) for part in cut]
+    assert sum(map(len, units)) == len(set().union(*units)) == len(set(rows.unit.tolist()))
+    assert sorted(np.concatenate([part.values[0] for part in cut])) == sorted(rows.values[0])
+
+
+def test_nothing_is_cut_into_nothing() -> None:
+    none = np.empty(0, dtype=np.int64)
+    assert by_unit(Rows(none, none, none, np.empty((2, 0))), 4) == []
+
+
+def test_going_through_in_parts_gives_the_same_numbers() -> None:
+    panel = weekly_panel()
+    rows = Rows(panel["unit"], panel["week"], panel["team"], np.stack([panel[n] for n in ("y", "d", "x")]))
+    near = two_way.fit_rows(rows, ["d", "x"])
+    with core(Choice(Engine.OUT_OF_CORE, ""), "") as fit:
+        far = fit(rows, ["d", "x"])
+    np.testing.assert_allclose(far.coefficients, near.coefficients, rtol=1e-12)
+    np.testing.assert_allclose(far.covariance, near.covariance, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
