@@ -9,12 +9,13 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## the virtual environment, with exactly what was tested
-$(STAMP): requirements.txt pyproject.toml
+$(STAMP): requirements.txt pyproject.toml setup.py $(wildcard pipelines/metrics/kernels/*.[ch])
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v.major}.{v.minor}; say make PYTHON=python3.12")'
 	@echo "installing into $(VENV) (about a minute)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c "from pipelines.metrics import kernels; print('graph kernels:', kernels.engine())"
 	@touch $(STAMP)
 
 demo: $(STAMP) ## the main job end to end on the embedded servers, then a picture
@@ -29,8 +30,10 @@ check: $(STAMP) ## lint, types, import contracts, house tests
 chaos: $(STAMP) ## kill -9 everything for some minutes and compare the graph with what was sent
 	@$(BIN)/python -m tests.chaos
 
-bench: $(STAMP) ## drain a backlog beside two peers, in one run
+bench: $(STAMP) ## each claim of speed beside its peers, in one run
 	@$(BIN)/python -m benchmarks.drain
+	@$(BIN)/python -m benchmarks.metrics
+	@$(BIN)/python -m benchmarks.points
 
 docs: $(STAMP) ## regenerate the pages that are made from code
 	@$(BIN)/python -m pipelines.docs

@@ -7,24 +7,20 @@ cannot be retried safely. Times are integers because the embedded server would l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import neo4j
-from neo4j import GraphDatabase
-from neo4j import exceptions as failures
 
 from pipelines import queries
-from pipelines.errors import CommitUnknown, InvalidInput, OrganismError, PermanentError, TransientError, WriteConflict
+from pipelines.errors import WriteConflict
+from pipelines.graph.driver import TRANSACTION_TIMEOUT_S, open_driver, translated
 from pipelines.model import Cursor, OutboxItem, RosterChange, RosterKind, Tie
 
 T = TypeVar("T")
 _Q = queries.load("pipelines.graph", "queries.cypher")
 _SCHEMA = queries.load("pipelines.graph", "schema.cypher")
 _CHUNK = 10_000
-_SCHEMES = ("bolt://", "bolt+s://", "bolt+ssc://", "neo4j://", "neo4j+s://", "neo4j+ssc://")
-#: A writer that hangs (a stopped process, a lost host) loses its locks after this many seconds.
-_TRANSACTION_TIMEOUT_S = 60.0
 
 
 class Neo4jWriter:
@@ -100,24 +96,8 @@ class Neo4jGraph:
     """`ports.Graph`. One driver (a pool of connections) per instance; close it when done."""
 
     def __init__(self, url: str, user: str, password: str, database: str, cursor: str) -> None:
-        if not url.startswith(_SCHEMES) or "@" in url:
-            raise InvalidInput(
-                "ORGANISM_GRAPH_URL is not a URL such as bolt://host:7687 or neo4j+s://host; user and password go into"
-                " ORGANISM_GRAPH_USER and ORGANISM_GRAPH_PASSWORD"
-            )
-        self._driver = GraphDatabase.driver(
-            url,
-            auth=(user, password) if user else None,
-            connection_timeout=5.0,
-            connection_acquisition_timeout=20.0,
-            max_transaction_retry_time=20.0,
-            liveness_check_timeout=60.0,
-            keep_alive=True,
-            telemetry_disabled=True,
-            notifications_min_severity="OFF",
-            user_agent="causal-organism",
-        )
-        self._where = _without_secrets(url)
+        self._driver = open_driver(url, user, password)
+        self._url = url
         self._database = database
         self._cursor = cursor
         self._known: set[str] = set()
@@ -132,7 +112,7 @@ class Neo4jGraph:
             self._execute(statement)
 
     def write(self, work: Callable[[Neo4jWriter], T]) -> T:
-        @neo4j.unit_of_work(timeout=_TRANSACTION_TIMEOUT_S)
+        @neo4j.unit_of_work(timeout=TRANSACTION_TIMEOUT_S)
         def run(tx: neo4j.ManagedTransaction) -> tuple[T, set[str]]:
             writer = Neo4jWriter(tx, self._cursor, self._known)
             return work(writer), writer.added
@@ -206,40 +186,8 @@ class Neo4jGraph:
             query = statement
             return self._driver.execute_query(query, parameters, database_=self._database).records
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except OrganismError:
-            raise
-        except failures.Neo4jError as error:
-            raise _translate_server(error, self._where) from None
-        except failures.DriverError as error:
-            raise _translate_driver(error, self._where) from None
-
-
-def _translate_server(error: failures.Neo4jError, where: str) -> OrganismError:
-    """By the server's own classification; the message of the server is not quoted, it may hold parameters."""
-    code = error.code or type(error).__name__
-    if isinstance(error, failures.AuthError):
-        return PermanentError(f"graph {where}: {code}; check ORGANISM_GRAPH_USER and ORGANISM_GRAPH_PASSWORD")
-    if isinstance(error, failures.ConstraintError):  # two writers created one node on a server without locks
-        return WriteConflict(f"graph {where}: {code}; another writer was first")
-    if error.is_retryable():
-        return TransientError(f"graph {where}: {code}; a retry may succeed")
-    return PermanentError(f"graph {where}: the server refused a statement with {code}")
-
-
-def _translate_driver(error: failures.DriverError, where: str) -> OrganismError:
-    if isinstance(error, failures.IncompleteCommit):
-        return CommitUnknown(f"graph {where}: the connection broke during COMMIT; the outcome is unknown")
-    if isinstance(error, failures.ConfigurationError):
-        return PermanentError(f"graph {where}: {type(error).__name__}; check ORGANISM_GRAPH_URL (bolt://host:port)")
-    return TransientError(f"graph {where}: {type(error).__name__}; is the server up? check ORGANISM_GRAPH_URL")
-
-
-def _without_secrets(url: str) -> str:
-    return url.rpartition("@")[2] if "@" in url else url.partition("://")[2]
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self._url)
 
 
 def _row(tie: Tie) -> dict[str, Any]:

@@ -30,6 +30,16 @@ def test_generated_pages_are_in_step_with_the_code(name: str) -> None:
     assert (ROOT / "docs" / name).read_text("utf-8") == docs.pages()[name], "run `make docs`"
 
 
+def test_every_refusal_of_weigh_and_propose_is_explained() -> None:
+    sources = [*(ROOT / "pipelines/interventions").glob("*.py"), *(ROOT / "pipelines/privacy").glob("*.py")]
+    sources += [ROOT / "pipelines/review.py", ROOT / "pipelines/full.py", ROOT / "pipelines/jobs/full.py"]
+    code = "\n".join(path.read_text("utf-8") for path in sources)
+    codes = set(re.findall(r"Refus(?:ed|al)\(\s*\"([A-Z_]+)\"", code))
+    pages = (ROOT / "docs/interventions.md").read_text("utf-8") + (ROOT / "docs/runbook.md").read_text("utf-8")
+    assert {"COOLDOWN", "LEAK", "RUN_BUSY"} <= codes
+    assert {code for code in codes if not re.search(rf"\b{code}\b", pages)} == set()
+
+
 def test_migrations_are_not_edited() -> None:
     known = dict(line.split() for line in (ROOT / "tests/house/migrations.sha256").read_text().splitlines())
     assert {m.name: m.checksum for m in migrate.available()} == known, "add a new migration instead"
