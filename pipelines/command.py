@@ -84,6 +84,16 @@ def why_direct() -> str | None:
     return None if answer.status_code == 200 else f"the Prefect API answers {answer.status_code}"
 
 
+def peak_memory() -> int | None:
+    """The most memory that this process has used so far, in bytes; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
 @contextmanager
 def input_file(name: str) -> Iterator[io.BufferedReader]:
     """The file of that name, or standard input for `-`, as bytes.

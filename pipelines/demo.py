@@ -1,5 +1,6 @@
-"""`make demo`: a made-up organisation through the real stream into the graph, twice, recounted and drawn.
+"""`make demo`: a made-up organisation with known effects through the whole chain, which then marks itself.
 
+Sense and map twice, because a second delivery must change nothing; weigh and propose; and the truth beside what was said.
 Always on embedded servers in a directory of its own that is emptied first: it never touches what the environment names.
 """
 
@@ -8,22 +9,26 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import time
 from datetime import UTC, datetime
 
 from rich.console import Console
 
 from pipelines import command, settings, steps, synthetic, wiring
-from pipelines.jobs import incremental, reconcile, synthesise
+from pipelines.jobs import full, incremental, reconcile, scorecard, study, telling
 from pipelines.jobs.ingest import Stores
-from pipelines.jobs.picture import draw
 from pipelines.jobs.publish import publish
-from pipelines.model import RunReport
-from pipelines.report import drift, funnel
-from pipelines.report.progress import counting, draining
+from pipelines.model import Funnel, RunReport
+from pipelines.privacy.traces import secrets_of
+from pipelines.report import drift, funnel, story_html, story_terminal
+from pipelines.report.progress import counting, draining, working
+from pipelines.report.story import Mark, Story
 from pipelines.settings import Settings
 
 #: Of the events, sent again after the first run: a producer that lost its replies.
 _SENT_AGAIN = 0.2
+#: Of a person and working day; few, so that half a year fits into a minute.
+_PER_DAY = 6.0
 _console = Console(highlight=False, soft_wrap=True)
 
 
@@ -31,15 +36,30 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     config = _own_place(settings.load())
     _say("servers", f"embedded Valkey, ArcadeDB (Bolt) and PostgreSQL in {wiring.state_dir(config)}")
-    with wiring.endpoints(config) as where, wiring.stores(config, where) as stores:
-        made_up = synthetic.Options(end=_this_minute(), people=options.people, weeks=options.weeks, seed=options.seed)
-        return run(stores, config, made_up)
+    made_up = synthetic.Options(
+        end=_this_minute(),
+        people=options.people,
+        weeks=options.weeks,
+        seed=options.seed,
+        per_day=_PER_DAY,
+        pressure=True,
+    )
+    started = time.monotonic()
+    with wiring.endpoints(config) as where:
+        with wiring.stores(config, where) as stores:
+            wrong, events = sense_and_map(stores, config, made_up)
+        with wiring.full_stores(config, where) as stores:
+            story = weigh_and_propose(stores, config, events)
+    peak = (command.peak_memory() or 0) >> 20
+    _say("took", f"{time.monotonic() - started:.0f} s; this process used {peak:,} MB at most")
+    _say("next", f"ORGANISM_STATE_DIR={wiring.state_dir(config)} python -m pipelines.review list")
+    return _verdict(wrong, story)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipelines.demo", description="The main job, end to end.")
-    parser.add_argument("--people", type=int, default=120)
-    parser.add_argument("--weeks", type=int, default=4)
+    parser.add_argument("--people", type=int, default=160)
+    parser.add_argument("--weeks", type=int, default=26)
     parser.add_argument("--seed", type=int, default=1)
     return parser
 
@@ -49,16 +69,17 @@ def _own_place(config: Settings) -> Settings:
     place = wiring.state_dir(config) / "demo"
     shutil.rmtree(place, ignore_errors=True)
     own = {"redis_url": None, "cache_url": None, "graph_url": None, "postgres_url": None}
-    return config.model_copy(update={**own, "state_dir": place, "horizon": None})
+    return config.model_copy(update={**own, "state_dir": place, "horizon": None, "shadow": False})
 
 
 def _this_minute() -> datetime:
     return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
-def run(stores: Stores, config: Settings, options: synthetic.Options) -> int:
-    """Sense, map, and prove it: 0 if the second delivery changed nothing and graph and archive agree."""
-    payloads = list(synthesise.events(options))
+def sense_and_map(stores: Stores, config: Settings, options: synthetic.Options) -> tuple[list[str], Funnel]:
+    """Into the graph, some of it twice; what is wrong with that, which must be nothing, and what became of it all."""
+    with counting("making up events") as show:
+        payloads = [p for number, p in enumerate(study.events(options)) if not show(number)]
     _say("sense", f"{options.people} people, {options.weeks} weeks: {len(payloads):,} events onto the stream")
     _publish(stores, config, payloads)
     first = _incremental(stores, config)
@@ -70,10 +91,26 @@ def run(stores: Stores, config: Settings, options: synthetic.Options) -> int:
         report = reconcile.verify(stores, watch).report()
     _say("account", "the graph recounted from the archive")
     drift.show(report)
-    path = wiring.state_dir(config) / "team-graph.html"
-    draw(stores.graph, path, config.min_group_size, _this_minute(), first)
-    _say("picture", str(path))
-    return _verdict(first, second, len(report.differences))
+    return _wrong(first, second, len(report.differences)), first.funnel + second.funnel
+
+
+def weigh_and_propose(stores: full.FullStores, config: Settings, events: Funnel) -> Story:
+    """The full analysis and its story, marked against what was planted."""
+    _say("weigh", "metrics, causes, time series, proposals")
+    plan = wiring.plan(config, datetime.now(UTC), requested_by=("demo",))
+    with working() as watch:
+        done = full.run(stores, plan, steps.direct, lambda: datetime.now(UTC), command.peak_memory, watch=watch)
+    for step in done.steps:
+        _console.print(f"  {step.name:28s} {step.seconds:6.1f} s   peak {(step.peak_bytes or 0) >> 20:5,} MB")
+    truths = scorecard.marked(stores.points.findings(plan.run))
+    story = telling.tell_run(stores, done, config.min_group_size, truths=truths, events=events, demo=True)
+    path = wiring.state_dir(config) / "last-run.html"
+    story_html.write(path, story, datetime.now(UTC), forbidden=secrets_of(config))
+    story_terminal.show(story, path, _console, secrets_of(config))
+    _say("truth", "what was planted, and what the analysis said")
+    for truth in truths:
+        _console.print(f"  {truth.mark.value:16s} {truth.question} ({truth.planted}): {truth.words}")
+    return story
 
 
 def _publish(stores: Stores, config: Settings, payloads: list[bytes]) -> None:
@@ -96,7 +133,7 @@ def _incremental(stores: Stores, config: Settings) -> RunReport:
     return report
 
 
-def _verdict(first: RunReport, second: RunReport, differences: int) -> int:
+def _wrong(first: RunReport, second: RunReport, differences: int) -> list[str]:
     wrong = []
     if funnel.unaccounted(first.funnel) or funnel.unaccounted(second.funnel):
         wrong.append("entries are unaccounted for")
@@ -106,7 +143,17 @@ def _verdict(first: RunReport, second: RunReport, differences: int) -> int:
         wrong.append("the second delivery changed the graph")
     if differences:
         wrong.append("graph and archive disagree")
-    _say("verdict", "; ".join(wrong) if wrong else "every event counted once, drift 0")
+    return wrong
+
+
+def _verdict(wrong: list[str], story: Story) -> int:
+    """A truth that is missed is a pity; one that is wrongly claimed is a failure."""
+    marks = [truth.mark for truth in story.truths]
+    claimed = marks.count(Mark.WRONG)
+    if claimed:
+        wrong = [*wrong, f"{claimed} effects were claimed that are not there"]
+    good = f"every event counted once, drift 0; {scorecard.right(story.truths):.0%} of the planted truths right, none wrong"
+    _say("verdict", "; ".join(wrong) if wrong else good)
     return command.FAILED if wrong else command.GOOD
 
 

@@ -76,6 +76,13 @@ class Settings(BaseSettings):
         None, description="secret of the audit log; unset: a file in the state directory"
     )
     history_weeks: int = Field(52, ge=9, description="weeks of people that the causal analysis looks at")
+    points_days: int = Field(800, ge=200, description="days that the time series keep their points, by whole months")
+    causal_engine: str = Field(
+        "auto",
+        pattern="^(auto|in_memory|out_of_core|distributed)$",
+        description="where the regressions run; auto: by the size of the panel",
+    )
+    dask_scheduler: str = Field("", description="tcp://host:8786 of an existing Dask cluster, for very large panels")
     log_format: str = Field(
         "auto", pattern="^(auto|text|json)$", description="auto: text on a terminal, JSON elsewhere"
     )

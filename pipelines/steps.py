@@ -36,6 +36,10 @@ class Retry:
 RETRIES: Mapping[str, Retry] = {
     "fetch_interactions": Retry(attempts=3, base_s=2, factor=2, jitter=0.5, timeout_s=60),
     "update_graph_incremental": Retry(attempts=3, base_s=5, factor=2, jitter=0.5, timeout_s=230),
+    "refresh_materialized_views": Retry(attempts=3, base_s=10, factor=2, jitter=0.5, timeout_s=1_200),
+    "run_causal_analysis": Retry(attempts=3, base_s=10, factor=2, jitter=0.5, timeout_s=1_200),
+    "store_metrics": Retry(attempts=3, base_s=5, factor=2, jitter=0.5, timeout_s=300),
+    "evaluate_interventions": Retry(attempts=3, base_s=5, factor=2, jitter=0.5, timeout_s=120),
 }
 
 

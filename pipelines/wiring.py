@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import redis
@@ -17,21 +18,33 @@ import redis
 from pipelines import embedded
 from pipelines.archive import effects
 from pipelines.archive.store import PostgresArchive
+from pipelines.archive.weeks import PostgresWeeks
 from pipelines.cache.store import RedisCache
+from pipelines.causal import distributed
+from pipelines.causal.within import Fit
 from pipelines.embedded import Server
 from pipelines.errors import InvalidInput, PermanentError
 from pipelines.events.dead_letters import RedisDeadLetters
 from pipelines.events.redis_client import open_redis
 from pipelines.events.stream import DEFAULT_NAMES, SUSPECT_AFTER, Names, RedisLease, RedisStream
 from pipelines.graph.builder import EventDrivenGraphBuilder
+from pipelines.graph.metrics_store import Neo4jMetrics
 from pipelines.graph.store import Neo4jGraph
+from pipelines.interventions import policy
+from pipelines.interventions.store import PostgresProposals
+from pipelines.jobs import full
+from pipelines.jobs.full import FullStores, Plan
 from pipelines.jobs.incremental import Upkeep
 from pipelines.jobs.ingest import Rules, Stores
+from pipelines.jobs.refresh import turn
+from pipelines.keys import key_file
 from pipelines.migrate import migrate
 from pipelines.outbox.store import SqliteOutbox
-from pipelines.postgres import open_pool, translated
+from pipelines.postgres import alone, open_pool, translated
 from pipelines.report.progress import waiting
 from pipelines.settings import Settings
+from pipelines.timeseries.step_results import StepResults
+from pipelines.timeseries.store import TimescaleMetricsWriter
 
 _log = logging.getLogger(__name__)
 NAMES = DEFAULT_NAMES
@@ -207,34 +220,92 @@ def producer(settings: Settings) -> Iterator[tuple[RedisStream, SqliteOutbox]]:
 
 
 def pseudonym_key(settings: Settings) -> bytes:
-    """The secret of the pseudonyms: from the environment, or a file of its own that is made once and never shown.
-
-    It lies outside every store, so that nobody who has the stores can go back from a pseudonym to a person.
-    """
+    """The secret of the pseudonyms. Nobody who has the stores can go back from a pseudonym to a person without it."""
     if settings.pseudonym_key:
         return settings.pseudonym_key.get_secret_value().encode()
-    path = state_dir(settings) / "pseudonym.key"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _make_key(path)
-        return path.read_bytes()
-    except OSError as error:
-        words = f"cannot read or write {path} ({error.strerror}); set ORGANISM_STATE_DIR or ORGANISM_PSEUDONYM_KEY"
-        raise PermanentError(words) from error
+    return key_file(state_dir(settings) / "pseudonym.key", "ORGANISM_STATE_DIR or ORGANISM_PSEUDONYM_KEY")
 
 
-def _make_key(path: Path) -> None:
-    """Written aside and linked into place: of two processes one wins, and neither ever reads half a key."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with open(draft, "x", opener=_private) as file:
-            file.write(secrets.token_hex(32))
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+# ------------------------------------------------------------------------------------------------ weigh and propose
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+@contextmanager
+def full_stores(settings: Settings, where: Endpoints) -> Iterator[FullStores]:
+    """Everything that the full analysis reads and writes; neither the stream nor the letters.
+
+    Raises:
+        TransientError, PermanentError: naming the store that cannot be reached or does not let us in.
+    """
+    with ExitStack() as stack:
+        pool = stack.enter_context(open_pool(where.postgres))
+        graph = Neo4jGraph(where.graph, where.graph_user, where.graph_password, where.graph_database, NAMES.consumer)
+        stack.callback(graph.close)
+        login = (where.graph, where.graph_user, where.graph_password, where.graph_database)
+        metrics = Neo4jMetrics(*login, _turns(settings, where, stack))
+        stack.callback(metrics.close)
+        _migrate(where.postgres)
+        graph.prepare()
+        yield FullStores(
+            graph=graph,
+            metrics=metrics,
+            archive=PostgresArchive(pool),
+            weeks=PostgresWeeks(pool),
+            points=TimescaleMetricsWriter(pool),
+            results=StepResults(pool),
+            proposals=PostgresProposals(pool, audit_key(settings), policy_rules(settings)),
+            cores=partial(_core, settings),
+            alone=partial(alone, pool, "full"),
+        )
+
+
+@contextmanager
+def _core(settings: Settings, rows: int, columns: int) -> Iterator[Fit]:
+    """Where the regressions of a panel run: by its size and the settings."""
+    configured = distributed.Configured(settings.causal_engine, settings.dask_scheduler)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    choice = distributed.which_engine(rows, columns, memory, configured)
+    _log.info("causal engine: %s", choice.reason)
+    with distributed.core(choice, settings.dask_scheduler) as fit:
+        yield fit
+
+
+def _turns(settings: Settings, where: Endpoints, stack: ExitStack) -> Callable[[], AbstractContextManager[None]]:
+    """The embedded graph has no locks that wait: without turns, many small writes would starve one large one."""
+    if settings.graph_url is not None:
+        return nullcontext
+    client = stack.enter_context(_client(where.redis))
+    return partial(turn, RedisLease(client, where.redis, NAMES, timedelta(seconds=settings.lease_s)))
+
+
+@contextmanager
+def proposals(settings: Settings) -> Iterator[PostgresProposals]:
+    """PostgreSQL alone: who decides needs neither the stream nor the graph."""
+    with ExitStack() as stack:
+        urls = stack.enter_context(_embedded(settings, {Server.POSTGRES: settings.postgres_url}))
+        url = settings.postgres_url.get_secret_value() if settings.postgres_url else _own(urls, "postgres")
+        _migrate(url)
+        yield PostgresProposals(stack.enter_context(open_pool(url)), audit_key(settings), policy_rules(settings))
+
+
+def audit_key(settings: Settings) -> bytes:
+    """The secret of the audit log: who has the database and not this cannot rewrite it unnoticed."""
+    if settings.audit_key:
+        return settings.audit_key.get_secret_value().encode()
+    return key_file(state_dir(settings) / "audit.key", "ORGANISM_STATE_DIR or ORGANISM_AUDIT_KEY")
+
+
+def policy_rules(settings: Settings) -> policy.Rules:
+    return policy.Rules(
+        k=settings.min_group_size,
+        shadow=settings.shadow,
+        zone=settings.zone,
+        blackout=policy.blackouts(settings.blackout),
+        better=policy.directions(settings.better),
+    )
+
+
+def plan(settings: Settings, now: datetime, resume: str | None = None, **rest: Any) -> Plan:
+    """The full run of this hour, or the one of that name again; `rest` as in `Plan`."""
+    window, history = timedelta(days=settings.window_days), timedelta(weeks=settings.history_weeks)
+    rest |= {"k": settings.min_group_size, "points": timedelta(days=settings.points_days)}
+    return full.resumed(resume, now, window, history, **rest) if resume else full.plan_for(now, window, history, **rest)

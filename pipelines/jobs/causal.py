@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import date, datetime
-from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from pipelines.causal import panel
+from pipelines.causal import panel, two_way
 from pipelines.causal.engine import CausalEngine
 from pipelines.causal.panel import PART, Panel
+from pipelines.causal.verdict import FLOOR, Thresholds
+from pipelines.causal.within import Fit
 from pipelines.evidence import Finding, Floats
 from pipelines.person_weeks import WeekRows
 
+Progress = Callable[[int, int, str], None]
+#: Rows and columns of a panel -> the regression core that suits it, for as long as it is needed.
+Cores = Callable[[int, int], AbstractContextManager[Fit]]
 
-class Outcomes(Protocol):
-    """Table `outcomes`."""
 
-    def since(self, time: datetime) -> Iterable[tuple[str, datetime, str, float]]:
-        """(person, time, measure, value) from that time on, in any order."""
+@contextmanager
+def in_memory(_rows: int, _columns: int) -> Iterator[Fit]:
+    """The core for panels of ordinary size."""
+    yield two_way.fit_rows
 
 
 def run_causal_analysis(
     weeks: Sequence[WeekRows],
     outcomes: Iterable[tuple[str, datetime, str, float]],
     *,
-    engine: CausalEngine | None = None,
-    progress: Callable[[int, int, str], None] = lambda *_: None,
+    k: int = FLOOR,
+    cores: Cores = in_memory,
+    progress: Progress = lambda *_: None,
 ) -> tuple[Finding, ...]:
     """Findings for every question of the catalogue that these weeks can be asked; none where there are no weeks.
 
     Args:
+        outcomes: (person, time, measure, value), in any order.
+        k: no number is about fewer people.
         progress: called with questions done, questions in all, and the one that is next.
     """
     found = panel_of(weeks, outcomes)
-    return (engine or CausalEngine()).analyse(found, progress=progress) if found.unit.size else ()
+    if not found.unit.size:
+        return ()
+    usual = Thresholds()
+    limits = replace(usual, k=k, team_people=max(k, usual.team_people))
+    with cores(*found.values.shape) as fit:
+        return CausalEngine(limits, fit=fit).analyse(found, progress=progress)
 
 
 def panel_of(weeks: Sequence[WeekRows], outcomes: Iterable[tuple[str, datetime, str, float]]) -> Panel:

@@ -9,7 +9,9 @@ MEASURES = (
         "strain", "Strain index", "of 100", "Departure from each person's own usual weeks; an index, no diagnosis."
     ),
     Measure("meeting_h", "Meeting hours", "hours a week", "Hours in meetings and calls, a person and week."),
-    Measure("after_hours_share", "After-hours work", "share", "Share of acts outside 08:00 to 18:00 on working days."),
+    Measure(
+        "after_hours_share", "After-hours work", "share", "Share of acts outside 08:00 to 18:00, Monday to Friday."
+    ),
     Measure("short_rests", "Short nights", "nights a week", "Nights with under 11 hours between two days' work."),
     Measure("focus_blocks", "Focus blocks", "a day", "Undisturbed stretches of two hours, a working day."),
     Measure("response_load", "Answers expected", "a day", "Messages that ask somebody, shared by all who were asked."),

@@ -173,7 +173,10 @@ class Truth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """hidden_teams: teams of which at least one number is not shown. events: since `events_since`, None if not counted."""
+    """hidden_teams: teams of which at least one number is not shown. events: since `events_since`, None if not counted.
+
+    assumed: the drawing of what is assumed to cause what, and what each question holds, line by line.
+    """
 
     run: RunFacts
     measures: tuple[Measure, ...] = ()
@@ -189,6 +192,7 @@ class Story:
     steps: tuple[StepTold, ...] = ()
     events: Funnel | None = None
     events_since: datetime | None = None
+    assumed: tuple[str, ...] = ()
 
     @property
     def hidden_teams(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pipelines.report import figures, forest_svg, page, team_graph_html
 from pipelines.report import story_cards as cards
 from pipelines.report import story_pictures as pictures
 from pipelines.report import story_words as words
-from pipelines.report.markup import Markup, tag
+from pipelines.report.markup import Markup, joined, tag
 from pipelines.report.story import Mark, Story
 from pipelines.report.story_style import STORY_CSS
 
@@ -112,6 +112,8 @@ def _reasons(story: Story) -> Iterable[Markup]:
         yield pictures.forest(ranked, story)
     called = words.names(story)
     yield from (cards.finding(finding, called) for finding in ranked)
+    if story.assumed:
+        yield page.folded("What is assumed to cause what", joined(*(tag("div", line) for line in story.assumed)))
 
 
 def _rank(finding: Finding) -> int:

@@ -71,6 +71,7 @@ class Material:
     steps: Sequence[StepTold] = ()
     events: Funnel | None = None
     events_since: datetime | None = None
+    assumed: Sequence[str] = ()
 
 
 def tell(material: Material) -> Story:
@@ -92,6 +93,7 @@ def tell(material: Material) -> Story:
         steps=tuple(material.steps),
         events=material.events,
         events_since=material.events_since,
+        assumed=tuple(material.assumed),
     )
 
 
