@@ -32,11 +32,12 @@ from pipelines.graph.metrics_store import Neo4jMetrics
 from pipelines.graph.store import Neo4jGraph
 from pipelines.interventions import policy
 from pipelines.interventions.store import PostgresProposals
-from pipelines.jobs import full
-from pipelines.jobs.full import FullStores, Plan
+from pipelines.jobs import turns
+from pipelines.jobs.full import FullStores
 from pipelines.jobs.incremental import Upkeep
 from pipelines.jobs.ingest import Rules, Stores
 from pipelines.jobs.refresh import turn
+from pipelines.jobs.turns import Plan
 from pipelines.keys import key_file
 from pipelines.migrate import migrate
 from pipelines.outbox.store import SqliteOutbox
@@ -308,4 +309,6 @@ def plan(settings: Settings, now: datetime, resume: str | None = None, **rest: A
     """The full run of this hour, or the one of that name again; `rest` as in `Plan`."""
     window, history = timedelta(days=settings.window_days), timedelta(weeks=settings.history_weeks)
     rest |= {"k": settings.min_group_size, "points": timedelta(days=settings.points_days)}
-    return full.resumed(resume, now, window, history, **rest) if resume else full.plan_for(now, window, history, **rest)
+    return (
+        turns.resumed(resume, now, window, history, **rest) if resume else turns.plan_for(now, window, history, **rest)
+    )

@@ -22,7 +22,7 @@ RETURN count(*) AS cleared;
 
 // name: read_state
 MATCH (s:MetricsState {id: 'graph'})
-RETURN s.run AS run, s.people AS people, s.views AS views;
+RETURN s.run AS run, s.people AS people, s.views AS views, s.others AS others;
 
 // Nodes can come and go without the marker knowing (a rebuild, an erasure): it holds for as many nodes as were written.
 // name: count_written
@@ -30,4 +30,4 @@ MATCH (n:Employee) WHERE n.refreshed_at IS NOT NULL RETURN count(*) AS people;
 
 // name: note_state
 MERGE (s:MetricsState {id: 'graph'})
-SET s.run = $run, s.people = $people, s.views = $views, s.fingerprint = $fingerprint, s.at = $now_ms;
+SET s.run = $run, s.people = $people, s.views = $views, s.others = $others, s.fingerprint = $fingerprint, s.at = $now_ms;

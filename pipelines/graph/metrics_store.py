@@ -54,12 +54,11 @@ class Neo4jMetrics:
 
     def current(self, run: str) -> dict[str, str]:
         state = self._read("read_state")
-        if not state or state[0]["run"] == run:
-            return {}
         (written,) = self._read("count_written")
-        if written["people"] != state[0]["people"]:
+        if not state or written["people"] != state[0]["people"]:
             return {}
-        return dict(view.split("=", 1) for view in state[0]["views"])
+        known = state[0]["others"] if state[0]["run"] == run else state[0]["views"]
+        return dict(view.split("=", 1) for view in known or ())
 
     def put(self, values: Sequence[tuple[str, Mapping[str, float | None]]], version: int, now_ms: int) -> None:
         rows = [{"id": person, "values": dict(row)} for person, row in values]
@@ -72,9 +71,11 @@ class Neo4jMetrics:
             total += int(cleared)
         return total
 
-    def note(self, run: str, people: int, views: Mapping[str, str], fingerprint: str, now_ms: int) -> None:
-        lines = [f"{view}={key}" for view, key in sorted(views.items())]
-        self._write("note_state", run=run, people=people, views=lines, fingerprint=fingerprint, now_ms=now_ms)
+    def note(
+        self, run: str, people: int, views: Mapping[str, str], others: Mapping[str, str], fingerprint: str, now_ms: int
+    ) -> None:
+        found = {"run": run, "people": people, "views": _lines(views), "others": _lines(others)}
+        self._write("note_state", **found, fingerprint=fingerprint, now_ms=now_ms)
 
     def _read(self, name: str) -> list[neo4j.Record]:
         with translated(self._url):
@@ -97,3 +98,7 @@ class Neo4jMetrics:
 
         with self._turn(), translated(self._url), self._driver.session(database=self._database) as session:
             return session.execute_write(run)
+
+
+def _lines(keys: Mapping[str, str]) -> list[str]:
+    return [f"{view}={key}" for view, key in sorted(keys.items())]

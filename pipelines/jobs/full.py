@@ -10,19 +10,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from pipelines.causal.verdict import FLOOR
-from pipelines.errors import InvalidInput, PermanentError, Refused, TransientError
+from pipelines.errors import PermanentError, Refused, TransientError
 from pipelines.evidence import Finding, Ints, Series, SubjectKind
 from pipelines.jobs import causal as analysis
 from pipelines.jobs.evaluate import Evaluated, Proposals
 from pipelines.jobs.evaluate import evaluate_interventions as evaluate
 from pipelines.jobs.full_ports import Points, StepResult, StepResults
 from pipelines.jobs.refresh import GraphMetrics, Refreshed, refresh_views
+from pipelines.jobs.turns import TURN, Plan, begun, taken_up
+from pipelines.jobs.turns import done as already_done
 from pipelines.jobs.weeks import WeekCounts, Weeks, refresh_weeks
 from pipelines.metrics import columns
 from pipelines.metrics.weeks import normal_bands, team_weeks
@@ -30,7 +31,7 @@ from pipelines.person_weeks import WeekRows
 from pipelines.ports import Archive, Graph
 from pipelines.steps import Step
 
-_WEEK = timedelta(weeks=1)
+_WEEK, _HOUR = timedelta(weeks=1), timedelta(hours=1)
 #: Weeks of team means that are written as points with every run: what the normal bands are made of, and some more.
 SHOWN = 26 * _WEEK
 #: Step results of finished runs are kept for this long, for `--resume` and for who asks what a run saw.
@@ -58,42 +59,6 @@ class FullStores:
     cores: analysis.Cores = analysis.in_memory
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One run. start, end: the window of the graph. history: weeks that the causal analysis looks back. k: no number of a
-    group is kept or used that is about fewer people. points: how long the time series keep theirs.
-    """
-
-    run: str
-    start: datetime
-    end: datetime
-    now: datetime
-    history: timedelta
-    propose: bool = True
-    requested_by: tuple[str, ...] = ()
-    k: int = FLOOR
-    points: timedelta = timedelta(days=800)
-
-
-def plan_for(now: datetime, window: timedelta, history: timedelta, **rest: Any) -> Plan:
-    """The run of this hour. Its name says the end of its window: a second run of the same window is the same run."""
-    end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    return Plan(f"full-{end:%Y-%m-%dT%H}", end - window, end, now, history, **rest)
-
-
-def resumed(run: str, now: datetime, window: timedelta, history: timedelta, **rest: Any) -> Plan:
-    """The run of that name again, over its own window.
-
-    Raises:
-        InvalidInput: no run can have that name.
-    """
-    try:
-        end = datetime.strptime(run, "full-%Y-%m-%dT%H").replace(tzinfo=UTC)
-    except ValueError:
-        raise InvalidInput(f"'{run}' is not a run; a name looks like full-2026-03-02T06") from None
-    return Plan(run, end - window, end, now, history, **rest)
-
-
 # ------------------------------------------------------------------------------------------------ the steps
 
 
@@ -113,11 +78,16 @@ class Refresh:
 def refresh_materialized_views(stores: FullStores, plan: Plan, watch: Watch = unwatched) -> Refresh:
     """Bring the views of the graph and the weeks of people up to date."""
     stores.metrics.prepare()
-    _distrust(stores, plan)
+    if plan.distrust:  # else nobody would ever store what the last run computed and lost
+        stores.metrics.note(plan.run, 0, {}, {}, "", _ms(plan.now))
     weekly = refresh_weeks(stores.weeks, stores.archive, plan.now, watch=lambda done, of: watch("weeks", done / of))
+
+    excluded = stores.archive.excluded()
 
     def keep(graph: Refreshed, series: list[Series]) -> None:
         _put(stores, plan, refresh_materialized_views, _refresh(graph, weekly), columns.pack(series))
+        if stores.archive.excluded() != excluded:  # asked after it is written: whoever comes later removes it again
+            raise TransientError("somebody was excluded or erased while views were computed; they are computed again")
 
     graph, _ = refresh_views(
         stores.graph,
@@ -126,18 +96,11 @@ def refresh_materialized_views(stores: FullStores, plan: Plan, watch: Watch = un
         run=plan.run,
         now_ms=_ms(plan.now),
         acts=lambda: _times(stores.weeks, plan),
-        excluded=stores.archive.excluded(),
+        excluded=excluded,
         keep=keep,
         watch=watch,
     )
     return _refresh(graph, weekly)
-
-
-def _distrust(stores: FullStores, plan: Plan) -> None:
-    """Take the marker back if the last run computed views and never stored them: nobody else would store them."""
-    last = stores.results.latest_run()
-    if last not in (None, plan.run) and store_metrics.__name__ not in _done(stores.results, last):
-        stores.metrics.note(plan.run, 0, {}, "", _ms(plan.now))
 
 
 def _refresh(graph: Refreshed, weekly: WeekCounts) -> Refresh:
@@ -220,11 +183,13 @@ def evaluate_interventions(stores: FullStores, plan: Plan) -> Evaluated:
         now=plan.now,
         requested_by=plan.requested_by,
     )
-    _put(stores, plan, evaluate_interventions, counts, b"")
+    if not counts.halted:  # a run that was halted can be taken up when interventions go on
+        _put(stores, plan, evaluate_interventions, counts, b"")
     return counts
 
 
 STEPS = (refresh_materialized_views, run_causal_analysis, store_metrics, evaluate_interventions)
+NAMES = tuple(step.__name__ for step in STEPS)
 
 
 def team_sizes(stores: FullStores) -> dict[str, int]:
@@ -247,15 +212,19 @@ def _findings(stores: FullStores, plan: Plan) -> list[Finding]:
     return analysis.unpack(_left_by(stores, plan, run_causal_analysis).payload)
 
 
+class _Gone(PermanentError):
+    """What an earlier step left is there no more: somebody was excluded or erased meanwhile."""
+
+
 def _left_by(stores: FullStores, plan: Plan, step: Callable[..., Any]) -> StepResult:
     result = stores.results.get(plan.run, step.__name__)
     if result is None:
-        raise InvalidInput(f"{plan.run}: {step.__name__} left nothing; start the run again without --resume")
+        raise _Gone(f"{plan.run}: what {step.__name__} left was removed, because somebody was excluded; start it again")
     return result
 
 
 def _put(stores: FullStores, plan: Plan, step: Callable[..., Any], counts: Any, payload: bytes) -> None:
-    stores.results.put(plan.run, step.__name__, asdict(counts), payload, plan.now)
+    stores.results.put(plan.run, step.__name__, {**asdict(counts), TURN: plan.turn}, payload, plan.now)
 
 
 def _ms(time: datetime) -> int:
@@ -309,11 +278,17 @@ def run(
     with stores.alone() as ours:
         if not ours:
             raise Refused("RUN_BUSY", "another full run is at work; it can be resumed when it has ended")
-        done = _done(stores.results, plan.run) if resume else set()
-        if resume and not done:
-            raise InvalidInput(f"{plan.run} left nothing behind; start it without --resume")
+        plan = taken_up(stores.results, plan) if resume else begun(stores.results, plan, NAMES)
         try:
-            steps = tuple(_one(stores, plan, step, function, done, clock, peak, watch) for function in STEPS)
+            steps = _all(
+                stores,
+                plan,
+                step,
+                clock,
+                peak,
+                watch,
+                already_done(stores.results, plan.run, NAMES) if resume else set(),
+            )
         except (TransientError, PermanentError) as error:
             error.add_note(f"what was done stays; go on with: python -m pipelines.full --resume {plan.run}")
             raise
@@ -322,20 +297,21 @@ def run(
         return FullRun(plan, steps)
 
 
-def _done(results: StepResults, run: str) -> set[str]:
-    """The steps that need not be done again: up to the first that is missing, or older than the one before it.
-
-    Older ones are left from an earlier turn of the same window, and were made of what that one had found.
-    """
-    done: set[str] = set()
-    newest: datetime | None = None
-    for step in STEPS:
-        result = results.get(run, step.__name__)
-        if result is None or (newest and result.done_at < newest):
-            break
-        done.add(step.__name__)
-        newest = result.done_at
-    return done
+def _all(
+    stores: FullStores,
+    plan: Plan,
+    step: Step,
+    clock: Callable[[], datetime],
+    peak: Callable[[], int | None],
+    watch: Watch,
+    done: set[str],
+) -> tuple[StepDone, ...]:
+    """All steps; once more from the first if what they left was removed under their hands."""
+    try:
+        return tuple(_one(stores, plan, step, function, done, clock, peak, watch) for function in STEPS)
+    except _Gone:
+        plan = begun(stores.results, plan, NAMES)
+        return tuple(_one(stores, plan, step, function, set(), clock, peak, watch) for function in STEPS)
 
 
 def _one(
@@ -350,7 +326,8 @@ def _one(
 ) -> StepDone:
     started, name = clock(), function.__name__
     if name in done:
-        return StepDone(name, started, 0.0, None, _left_by(stores, plan, function).counts, skipped=True)
+        counts = {k: v for k, v in _left_by(stores, plan, function).counts.items() if k != TURN}
+        return StepDone(name, started, 0.0, None, counts, skipped=True)
     watched = (watch,) if function in (refresh_materialized_views, run_causal_analysis) else ()
-    counts = step(function, stores, plan, *watched)
-    return StepDone(name, started, (clock() - started).total_seconds(), peak(), asdict(counts))
+    found = step(function, stores, plan, *watched)
+    return StepDone(name, started, (clock() - started).total_seconds(), peak(), asdict(found))

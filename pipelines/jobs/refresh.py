@@ -48,7 +48,8 @@ class GraphMetrics(Protocol):
     def current(self, run: str) -> dict[str, str]:
         """Keys of the views whose values are on the nodes, by view; {} when nobody can say.
 
-        Nobody can when there is no marker, when `run` itself set it, or when nodes came or went since.
+        Nobody can when there is no marker, or when nodes came or went since. To the run that set it, the marker tells of
+        the views that this run left alone: what it computed itself it computes again, with the same result.
         """
 
     def put(self, values: Sequence[tuple[str, Mapping[str, float | None]]], version: int, now_ms: int) -> None:
@@ -57,8 +58,10 @@ class GraphMetrics(Protocol):
     def clear(self, names: Sequence[str], now_ms: int) -> int:
         """Take these properties from people whom no `put` of `now_ms` wrote. How many people."""
 
-    def note(self, run: str, people: int, views: Mapping[str, str], fingerprint: str, now_ms: int) -> None:
-        """Set the marker: these views are current, with these keys, on so many people."""
+    def note(
+        self, run: str, people: int, views: Mapping[str, str], others: Mapping[str, str], fingerprint: str, now_ms: int
+    ) -> None:
+        """Set the marker: these views are current, with these keys, on so many people; `others` without this run's help."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,10 @@ def refresh_views(
     previous = metrics.current(run)
     series = manager.refresh(taken, previous, watch)
     keys = manager.keys(taken)
+    computed = {s.view for s in series}
+    unchanged = {view: key for view, key in keys.items() if view not in computed}
     if series:
-        computed = {s.view for s in series}
-        unchanged = {view: key for view, key in keys.items() if view not in computed}
-        metrics.note(run, taken.n, unchanged, taken.fingerprint, now_ms)
+        metrics.note(run, taken.n, unchanged, unchanged, taken.fingerprint, now_ms)
     nodes, cleared = _write_back(metrics, taken, series, manager.version, now_ms)
     counts = Refreshed(
         people=taken.n,
@@ -123,7 +126,7 @@ def refresh_views(
     )
     keep(counts, series)
     if series:
-        metrics.note(run, taken.n, keys, taken.fingerprint, now_ms)
+        metrics.note(run, taken.n, keys, unchanged, taken.fingerprint, now_ms)
     return counts, series
 
 

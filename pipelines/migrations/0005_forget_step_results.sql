@@ -1,5 +1,5 @@
--- What a step left for the next one holds numbers of single people. When somebody is excluded or erased all of it goes: a run
--- that is at work stops at its next step and says to start it again, which is rare and loses nothing.
+-- What a step left for the next one holds numbers of single people. When somebody is excluded or erased all of it goes. A run
+-- that is at work notices, and begins again from its first step.
 CREATE FUNCTION forget_step_results() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM step_results;

@@ -111,13 +111,13 @@ def test_without_a_marker_nothing_is_current(place: Place) -> None:
     assert place.metrics.current("run 1") == {}
 
 
-def test_the_marker_holds_for_the_next_run_and_not_for_its_own(place: Place) -> None:
+def test_the_marker_tells_its_own_run_only_of_what_that_left_alone(place: Place) -> None:
     people(place, 1)
     place.metrics.put([(person(1), {"m_degree": 1.0})], 7, 5)
-    place.metrics.note("run 1", 1, VIEWS, "f" * 32, 5)
-    assert place.metrics.current("run 1") == {}
+    place.metrics.note("run 1", 1, VIEWS, {"degree": "1:0"}, "f" * 32, 5)
+    assert place.metrics.current("run 1") == {"degree": "1:0"}
     assert place.metrics.current("run 2") == VIEWS
-    place.metrics.note("run 2", 1, {}, "f" * 32, 6)
+    place.metrics.note("run 2", 1, {}, {}, "f" * 32, 6)
     assert place.metrics.current("run 3") == {}
 
 
@@ -125,7 +125,7 @@ def test_the_marker_holds_for_the_next_run_and_not_for_its_own(place: Place) -> 
 def test_the_marker_does_not_outlive_the_nodes(place: Place, gone: str) -> None:
     people(place, 1, 2)
     place.metrics.put([(person(i), {"m_degree": 1.0}) for i in (1, 2)], 7, 5)
-    place.metrics.note("run 1", 2, VIEWS, "f" * 32, 5)
+    place.metrics.note("run 1", 2, VIEWS, {}, "f" * 32, 5)
     if gone == "wiped":
         place.graph.wipe()
     else:

@@ -15,6 +15,7 @@ class Marker:
     run: str = ""
     people: int = -1
     views: dict[str, str] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
 
 
@@ -31,8 +32,9 @@ class FakeMetrics:
         return {person: dict(about["metrics"]) for person, about in self._w.people.items() if about.get("metrics")}
 
     def current(self, run: str) -> dict[str, str]:
-        sure = self._m.run != run and self._m.people == len(self.nodes())
-        return dict(self._m.views) if sure else {}
+        if self._m.people != len(self.nodes()):
+            return {}
+        return dict(self._m.others if self._m.run == run else self._m.views)
 
     def put(self, values: Sequence[tuple[str, Mapping[str, float | None]]], version: int, now_ms: int) -> None:
         def io() -> None:
@@ -52,8 +54,11 @@ class FakeMetrics:
 
         return self._f.call("clear_values", io)
 
-    def note(self, run: str, people: int, views: Mapping[str, str], fingerprint: str, now_ms: int) -> None:
+    def note(
+        self, run: str, people: int, views: Mapping[str, str], others: Mapping[str, str], fingerprint: str, now_ms: int
+    ) -> None:
         def io() -> None:
-            self._m.run, self._m.people, self._m.views, self._m.fingerprint = run, people, dict(views), fingerprint
+            self._m.run, self._m.people, self._m.fingerprint = run, people, fingerprint
+            self._m.views, self._m.others = dict(views), dict(others)
 
         self._f.call("note_state", io)

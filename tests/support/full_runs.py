@@ -1,7 +1,8 @@
 """The full flow on real servers: a small organisation that is taken in once, what runs leave behind, and runs that die.
 
-As a program it is the command at a fixed time (`python -m tests.support.full_runs command ARGUMENTS`), or a run that stops
-at a point of its way, says so in a file and waits to be killed (`... stop POINT FOLDER`).
+As a program (`python -m tests.support.full_runs`) it is the command at a fixed time (`command ARGUMENTS`), the command with
+a third step that fails (`failing transient|permanent TIMES`), or a run that stops at a point of its way, says so in a file
+and waits to be killed (`stop POINT FOLDER`).
 """
 
 from __future__ import annotations
@@ -25,15 +26,18 @@ from neo4j import GraphDatabase
 from pipelines import command, settings, steps, synthetic, wiring
 from pipelines.causal.engine import CausalEngine
 from pipelines.causal.verdict import Thresholds
+from pipelines.errors import PermanentError, TransientError
 from pipelines.events import schema
 from pipelines.evidence import Finding
 from pipelines.interventions import audit_store
 from pipelines.jobs import causal as analysis
 from pipelines.jobs import full, study
-from pipelines.jobs.full import FullRun, FullStores, Plan
+from pipelines.jobs.full import FullRun, FullStores
+from pipelines.jobs.turns import Plan
 from pipelines.model import Interaction, Outcome, RosterChange
 from pipelines.settings import Settings
 from pipelines.timeseries import store as points_store
+from pipelines.timeseries.step_results import StepResults
 from pipelines.wiring import Endpoints
 from tests.chaos.points import Watched
 from tests.conftest import as_environment, opened
@@ -329,7 +333,9 @@ def canned(findings: Sequence[Finding]) -> Iterator[None]:
 
 
 def main(what: str, *arguments: str) -> int:
-    return _stop(arguments[0], Path(arguments[1])) if what == "stop" else _command(list(arguments))
+    if what == "stop":
+        return _stop(arguments[0], Path(arguments[1]))
+    return _failing(arguments[0], int(arguments[1])) if what == "failing" else _command(list(arguments))
 
 
 def _stop(point: str, folder: Path) -> int:
@@ -348,11 +354,29 @@ def _stay(marker: Path) -> None:
 
 
 def _command(arguments: list[str]) -> int:
-    """`python -m pipelines.full` as of NOW, with the small engine."""
+    """`python -m pipelines.full` as of NOW; the analysis answers with what is in the file that FINDINGS names."""
     from pipelines import full as flow
 
-    with mock.patch.object(flow, "_now", return_value=NOW), canned(()):
+    findings = analysis.unpack(Path(os.environ["FINDINGS"]).read_bytes())
+    with mock.patch.object(flow, "_now", return_value=NOW), canned(findings):
         return command.run(partial(flow.main, arguments))
+
+
+def _failing(kind: str, times: int) -> int:
+    """`python -m pipelines.full` whose third step fails at its last act, so many times; it is tried again at once."""
+    from pipelines import full as flow
+
+    put, left = StepResults.put, [times]
+
+    def failing(its: StepResults, run: str, step: str, *rest: Any) -> None:
+        if step == STEPS[2] and left[0]:
+            left[0] -= 1
+            raise {"transient": TransientError, "permanent": PermanentError}[kind]("on purpose")
+        put(its, run, step, *rest)
+
+    quick = {name: replace(policy, base_s=0.01, jitter=0.0) for name, policy in steps.RETRIES.items()}
+    with mock.patch.object(StepResults, "put", failing), mock.patch.object(steps, "RETRIES", quick):
+        return command.run(partial(flow.main, []))
 
 
 if __name__ == "__main__":

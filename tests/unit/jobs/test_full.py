@@ -14,8 +14,10 @@ import pytest
 from pipelines import steps
 from pipelines.errors import InvalidInput, PermanentError, Refused, TransientError
 from pipelines.evidence import State
-from pipelines.jobs import full, refresh, telling
-from pipelines.jobs.full import FullRun, FullStores, Plan
+from pipelines.jobs import full, refresh, telling, turns
+from pipelines.jobs.full import FullRun, FullStores
+from pipelines.jobs.turns import Plan
+from pipelines.metrics import columns
 from pipelines.metrics.views import VIEWS, MaterializedViewManager
 from pipelines.person_weeks import COLUMNS, WeekRows
 from pipelines.report.story import Note
@@ -85,7 +87,7 @@ class Office:
         )
 
     def run(self, stage: Stage | None = None, *, resume: bool = False, now: datetime = NOW, **rest: Any) -> FullRun:
-        made = full.resumed(plan().run, now, WINDOW, HISTORY, **rest) if resume else plan(now, **rest)
+        made = turns.resumed(plan().run, now, WINDOW, HISTORY, **rest) if resume else plan(now, **rest)
         with canned(FOUND):
             return (stage or Stage()).run(self.stores(), made, resume=resume)
 
@@ -106,7 +108,7 @@ class Office:
 
 
 def plan(now: datetime = NOW, **rest: Any) -> Plan:
-    return full.plan_for(now, WINDOW, HISTORY, **rest)
+    return turns.plan_for(now, WINDOW, HISTORY, **rest)
 
 
 @pytest.fixture(autouse=True)
@@ -127,14 +129,14 @@ def test_all_turns_of_an_hour_are_one_run_over_one_window() -> None:
 
 
 def test_a_run_is_resumed_over_its_own_window() -> None:
-    later = full.resumed(plan().run, NOW + timedelta(hours=9), WINDOW, HISTORY)
+    later = turns.resumed(plan().run, NOW + timedelta(hours=9), WINDOW, HISTORY)
     assert replace(later, now=NOW) == plan()
 
 
 @pytest.mark.parametrize("name", ["", "last", "full-2026-03-02", "full-2026-13-02T06", "incremental-2026-03-02T06"])
 def test_what_is_not_the_name_of_a_run_is_said_so(name: str) -> None:
     with pytest.raises(InvalidInput, match="a name looks like full-2026-03-02T06"):
-        full.resumed(name, NOW, WINDOW, HISTORY)
+        turns.resumed(name, NOW, WINDOW, HISTORY)
 
 
 # ------------------------------------------------------------------------------------------------ the steps
@@ -206,8 +208,9 @@ def test_after_a_crash_between_any_two_calls_the_next_turn_ends_as_an_undisturbe
         office, second = Office(), Stage()
         with pytest.raises(Crash):
             office.run(Stage(place))
-        done = office.results.steps(plan().run)
-        office.run(second, resume=bool(done))
+        left = office.results.steps(plan().run)
+        done = [step for step in left if step in STEPS]
+        office.run(second, resume=bool(left))
         assert list(second.begun) == list(STEPS[len(done) :]), point
         found = office.left()
         if (
@@ -258,15 +261,56 @@ def test_a_run_that_left_nothing_cannot_be_resumed() -> None:
 
 def test_a_step_whose_predecessor_left_nothing_says_so() -> None:
     office = Office()
-    with pytest.raises(InvalidInput, match="run_causal_analysis left nothing"):
+    with pytest.raises(PermanentError, match="what run_causal_analysis left was removed"):
         full.evaluate_interventions(office.stores(), plan())
+
+
+@pytest.mark.parametrize("step", STEPS[1:])
+def test_a_run_whose_results_are_removed_under_its_hands_begins_again(step: str) -> None:
+    """As the trigger does it when somebody is excluded. A run that trusts what is gone would lose its points for good."""
+    clean, office = Office(), Office()
+    clean.run()
+    office.run(Stage(f"{step}: step before", lambda: office.results.kept.clear()))
+    assert office.points.kept.points == clean.points.kept.points
+    assert {name for _, name in office.results.kept} == {name for _, name in clean.results.kept}
+
+
+def test_somebody_who_is_excluded_while_views_are_computed_is_not_in_what_is_kept() -> None:
+    office, gone = Office(), person(0)
+    office.run(Stage(f"{STEPS[0]}: metrics.put before", lambda: office.world.excluded.add(gone)))
+    kept = columns.unpack(office.results.kept[plan().run, STEPS[0]].payload)
+    assert all(gone not in series.subjects for series in kept)
+
+
+def test_another_stretch_of_time_cannot_be_taken_up() -> None:
+    office = Office()
+    with pytest.raises(Crash):
+        office.run(Stage(f"{STEPS[1]}: step before"))
+    other = turns.resumed(plan().run, NOW, WINDOW - timedelta(days=7), HISTORY)
+    with pytest.raises(InvalidInput, match="another stretch of time"):
+        Stage().run(office.stores(), other, resume=True)
+
+
+def test_who_asked_first_has_asked_for_what_somebody_else_takes_up() -> None:
+    office = Office()
+    with pytest.raises(Crash):
+        office.run(Stage(f"{STEPS[1]}: step before"), requested_by=("anna",))
+    assert office.run(resume=True, requested_by=("ben",)).plan.requested_by == ("anna", "ben")
+
+
+def test_a_halted_run_can_be_taken_up_when_interventions_go_on() -> None:
+    office = Office()
+    office.proposals.halt("anna", "a test", NOW)
+    assert office.run().steps[-1].counts["halted"] == 1
+    office.proposals.resume("anna", "it is over", NOW)
+    assert not office.run(resume=True).steps[-1].skipped
 
 
 def test_results_of_old_runs_are_forgotten_and_those_of_young_ones_kept() -> None:
     office = Office()
     office.run()
     office.run(now=NOW + timedelta(days=13))
-    assert len(office.results.kept) == 8
+    assert len(office.results.kept) == 2 * (1 + len(STEPS))
     office.run(now=NOW + timedelta(days=15))
     assert {run for run, _ in office.results.kept} == {"full-2026-03-15T13", "full-2026-03-17T13"}
 

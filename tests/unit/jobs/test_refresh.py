@@ -106,6 +106,19 @@ def test_a_run_does_not_trust_its_own_earlier_attempt() -> None:
     assert place.refresh("run 1") == first
 
 
+def test_the_same_run_again_computes_what_it_computed_and_nothing_else() -> None:
+    """Else a second turn of one window would write points of views that its first turn had found unchanged."""
+    place = Place()
+    place.refresh("run 1")
+    place.add(0, 1, 3.0)  # stronger, which changes no unweighted path
+    first = place.refresh("run 2", END_MS + DAY_MS)
+    views = [s.view for s in place.series]
+    assert 0 < first.computed < first.computed + first.unchanged
+    for _ in range(2):
+        assert place.refresh("run 2", END_MS + DAY_MS) == first
+        assert [s.view for s in place.series] == views
+
+
 def test_what_was_computed_is_kept_before_the_marker_says_so() -> None:
     place = Place()
 
