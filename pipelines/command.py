@@ -84,6 +84,16 @@ def why_direct() -> str | None:
     return None if answer.status_code == 200 else f"the Prefect API answers {answer.status_code}"
 
 
+def account() -> str:
+    """The account that this process runs under, as the system knows it: LOGNAME and USER can say anything."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, KeyError):  # no such table here, or a user without a name, as in some containers
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
 def peak_memory() -> int | None:
     """The most memory that this process has used so far, in bytes; None where the system does not say."""
     try:

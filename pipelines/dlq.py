@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import re
 import sys
@@ -159,7 +158,7 @@ def _replay(stores: Stores, options: argparse.Namespace) -> int:
 
 
 def _drop(stores: Stores, options: argparse.Namespace) -> int:
-    dropped = job.drop(stores, _lane(options), _chosen(stores, options), options.reason, getpass.getuser())
+    dropped = job.drop(stores, _lane(options), _chosen(stores, options), options.reason, command.account())
     print(f"dropped {dropped:,} letters")
     return 0
 

@@ -6,7 +6,6 @@ The job is `jobs.full.run`; this file gives it stores and a way to run its steps
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -61,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     why_direct = "asked for" if options.direct else command.why_direct()
     mode = f"direct mode ({why_direct})" if why_direct else "as a Prefect flow"
     print(f"full: {mode}; {wiring.which(config)}", file=sys.stderr, flush=True)
-    wanted = Wanted(options.resume, not options.no_propose, getpass.getuser())
+    wanted = Wanted(options.resume, not options.no_propose, command.account())
     story = run_once(config, steps.direct, wanted) if why_direct else _through_prefect(wanted)
     publish(story, config, options.html, as_json=options.json)
     return command.GOOD

@@ -2,25 +2,25 @@
 
 `--as` takes the name of whoever answers for the decision. It is stored as given and shown with the proposal, because an
 operator is an accountable person and no subject of the analysis. The command line cannot prove a name: whoever may run
-it is trusted to give their own, and the account it ran under is kept in the audit log beside it.
+it is trusted to give their own. So the account it ran under is kept beside it, and two names of one account are one.
 """
 
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from pipelines import command, log, settings, wiring
 from pipelines.errors import InvalidInput, PermanentError, Refused
@@ -28,27 +28,41 @@ from pipelines.evidence import State
 from pipelines.interventions import lifecycle
 from pipelines.interventions.approval import Attempt
 from pipelines.interventions.audit import AuditReport
-from pipelines.interventions.proposal import Choice, Proposal, as_document
+from pipelines.interventions.proposal import Choice, Halt, Proposal, as_document
+from pipelines.interventions.shown import coarse, hidden
 from pipelines.jobs.evaluate import Proposals
+from pipelines.privacy.traces import guard, secrets_of
+from pipelines.report.markup import seen
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What a verb works with. anchor: the file that notes the end of the audit log outside the database."""
+    """What a verb works with. anchor: the file that notes the end of the audit log outside the database. forbidden: what
+    must not be in anything that is printed, besides people.
+    """
 
     proposals: Proposals
     k: int
     anchor: Path
     now: datetime
+    forbidden: tuple[str, ...] = ()
+
+    def say(self, words: str, to: TextIO | None = None) -> None:
+        """Print it, on standard output if nothing else is said.
+
+        Raises:
+            Refused: LEAK, as `privacy.traces.guard`; nothing was printed.
+        """
+        print(guard(words, self.forbidden), file=to)
 
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     config = settings.load()
-    command.say(f"review: {wiring.which(config)}")
+    command.say(f"review: {wiring.which(config).split(', ')[-1]}")  # the only one that it uses
     with wiring.proposals(config) as proposals:
         anchor = wiring.state_dir(config) / "audit.head"
-        desk = Desk(proposals, config.min_group_size, anchor, datetime.now(UTC))
+        desk = Desk(proposals, config.min_group_size, anchor, datetime.now(UTC), secrets_of(config))
         return int(options.do(desk, options))
 
 
@@ -97,7 +111,7 @@ def _about_one(verb: argparse.ArgumentParser) -> None:
 
 def _signed(verb: argparse.ArgumentParser, *, needed: bool) -> None:
     """Who and why. The switch must not wait for a name: there it is the account's, unless told."""
-    default = None if needed else getpass.getuser()
+    default = None if needed else command.account()
     verb.add_argument("--as", dest="by", metavar="NAME", required=needed, default=default, help="who answers for it")
     verb.add_argument("--reason", required=True)
 
@@ -122,64 +136,94 @@ def _head(text: str) -> tuple[int, str]:
 
 
 def _list(desk: Desk, options: argparse.Namespace) -> int:
-    found = desk.proposals.list(list(State) if options.all else lifecycle.OPEN)
-    shown = sorted((p for p in found if p.target.size >= desk.k), key=lambda p: p.state is not State.PENDING_APPROVAL)
-    withheld, halt = len(found) - len(shown), desk.proposals.halted()
+    everything = desk.proposals.list(list(State))
+    withheld = hidden(everything, desk.k)
+    found = [p for p in everything if options.all or p.state in lifecycle.OPEN]
+    found.sort(key=lambda p: p.state is not State.PENDING_APPROVAL)
+    halt = desk.proposals.halted()
     if options.json:
-        halted = {"reason": halt.reason, "by": halt.by, "at": halt.at.isoformat()} if halt else None
-        print(json.dumps({"halted": halted, "withheld": withheld, "proposals": [as_document(p) for p in shown]}))
+        desk.say(_as_json(found, withheld, halt))
         return command.GOOD
     if halt:
-        print(f"HALTED since {_time(halt.at)} by {halt.by}: {halt.reason}")
-    if shown:
-        Console(highlight=False).print(_table(shown))
-    if withheld:
-        print(f"{withheld} withheld: their groups are under {desk.k}")
-    if not found:
-        print("no proposals")
+        desk.say(seen(f"HALTED since {_time(halt.at)} by {log.redact(halt.by)}: {log.redact(halt.reason)}"))
+    if found:
+        rows = [_row(p, withheld.get(p.id)) for p in found]
+        guard("\n".join(" ".join(row) for row in rows), desk.forbidden)
+        Console(highlight=False).print(_table(rows))
+    else:
+        desk.say("no proposals")
     return command.GOOD
 
 
-def _table(shown: list[Proposal]) -> Table:
+def _as_json(found: list[Proposal], withheld: Mapping[str, str], halt: Halt | None) -> str:
+    halted = {"reason": log.redact(halt.reason), "by": log.redact(halt.by), "at": halt.at.isoformat()} if halt else None
+    kept = [_without(p, withheld[p.id]) for p in found if p.id in withheld]
+    shown = [as_document(coarse(p)) for p in found if p.id not in withheld]
+    return json.dumps({"halted": halted, "withheld": len(kept), "hidden": kept, "proposals": shown})
+
+
+def _without(p: Proposal, words: str) -> dict[str, str]:
+    """What is told of one that is not shown."""
+    return {"id": p.id, "state": p.state.value, "words": words}
+
+
+def _row(exact: Proposal, withheld: str | None) -> list[str]:
+    if withheld:
+        return [exact.id, _words(exact.state), withheld, "", ""]
+    p = coarse(exact)
+    expected = f"{p.expected.metric} {_number(p.expected.effect)}" if p.expected else "unknown"
+    return [p.id, _words(p.state), str(p.target), _words(p.playbook.template_id), expected]
+
+
+def _table(rows: list[list[str]]) -> Table:
     # The id whole, whatever the width: it is there to be copied.
-    table = Table(Column("id", no_wrap=True), Column("state", no_wrap=True), "about", "what", "expected")
-    for p in shown:
-        expected = f"{p.expected.metric} {_number(p.expected.effect)}" if p.expected else "unknown"
-        table.add_row(p.id, _words(p.state), str(p.target), _words(p.playbook.template_id), expected)
+    table = Table(
+        Column("id", no_wrap=True), Column("state", no_wrap=True), Column("about", overflow="fold"), "what", "expected"
+    )
+    for row in rows:
+        table.add_row(*(Text(seen(cell)) for cell in row))  # as it is: a name is no markup
     return table
 
 
 def _show(desk: Desk, options: argparse.Namespace) -> int:
     found = _found(desk, options.id)
-    print(json.dumps(as_document(found)) if options.json else _story(found))
+    desk.say(json.dumps(as_document(coarse(found))) if options.json else _story(coarse(found)))
     return command.GOOD
 
 
 def _found(desk: Desk, id_: str) -> Proposal:
+    """It, exact; to be printed only as `coarse` has it."""
+    found, withheld = _looked_up(desk, id_)
+    if withheld:
+        raise Refused("GROUP_TOO_SMALL", f"proposal {id_} ({_words(found.state)}) is not shown: it is {withheld}")
+    return found
+
+
+def _looked_up(desk: Desk, id_: str) -> tuple[Proposal, str]:
+    """And why it is not shown; empty where it is."""
     found = desk.proposals.get(id_)
     if found is None:
         raise InvalidInput(f"there is no proposal {id_}; `review list --all` shows which there are")
-    if found.target.size < desk.k:
-        raise Refused("GROUP_TOO_SMALL", f"proposal {id_} is about a group of fewer than {desk.k}; it is not shown")
-    return found
+    return found, hidden(desk.proposals.list(list(State)), desk.k).get(id_, "")
 
 
 def _story(p: Proposal) -> str:
     lines = [f"proposal {p.id}, version {p.version}: {_words(p.state)}"]
     for name, words in _facts(p):
-        lines += textwrap.wrap(words, 79, initial_indent=f"{name:>12}  ", subsequent_indent=" " * 14)
+        lines += textwrap.wrap(seen(words), 79, initial_indent=f"{name:>12}  ", subsequent_indent=" " * 14)
     return "\n".join(lines)
 
 
 def _facts(p: Proposal) -> Iterator[tuple[str, str]]:
     f, e = p.finding, p.evidence
     normal = f"normal is {_number(f.normal_low)} to {_number(f.normal_high)}"
-    yield "about", f"{p.target} ({p.target.size} people)"
+    yield "about", f"{p.target} (at least {p.target.size} people)"
     yield "finding", f"{f.metric} {_number(f.value)}, {normal}; since {f.since}; data cover {f.coverage:.0%}"
     yield "what happens", p.preview
     yield "to undo it", p.reversibility
     yield "impact", p.impact
-    yield "evidence", f"{e.question} {_words(e.verdict)}: {e.method}, {e.units} people, {e.periods} weeks{_effect(p)}"
+    data = f"at least {e.units} people, {e.periods} weeks"
+    yield "evidence", f"{e.question} {_words(e.verdict)}: {e.method}, {data}{_effect(p)}"
     for check in e.checks:
         yield "check", f"{check.name} {_words(check.verdict)}: {check.words}"
     if p.expected:
@@ -211,7 +255,12 @@ def _decide(desk: Desk, options: argparse.Namespace) -> int:
     found = _found(desk, options.id)
     if options.choice is Choice.APPROVE:
         _insist_on_log(desk)
-    _confirm(found, options, "Agree to this?" if options.choice is Choice.APPROVE else "Turn this down?")
+    _confirm(
+        desk,
+        _story(coarse(found)),
+        options,
+        "Agree to this?" if options.choice is Choice.APPROVE else "Turn this down?",
+    )
     attempt = Attempt(
         id=found.id,
         version=options.version or found.version,
@@ -219,33 +268,36 @@ def _decide(desk: Desk, options: argparse.Namespace) -> int:
         by=options.by,
         reason=log.redact(options.reason),
         via="command line",
-        account=getpass.getuser(),
+        account=command.account(),
     )
-    return _tell(desk.proposals.decide(attempt, desk.now), options)
+    return _tell(desk, desk.proposals.decide(attempt, desk.now), options)
 
 
 def _withdraw(desk: Desk, options: argparse.Namespace) -> int:
-    found = _found(desk, options.id)
-    _confirm(found, options, "Take this back?")
-    return _tell(desk.proposals.withdraw(found.id, options.by, log.redact(options.reason), desk.now), options)
+    """Also what is not shown: taking it back asks nothing of anybody."""
+    found, withheld = _looked_up(desk, options.id)
+    _confirm(
+        desk, f"proposal {found.id} is {withheld}" if withheld else _story(coarse(found)), options, "Take this back?"
+    )
+    return _tell(desk, desk.proposals.withdraw(found.id, options.by, log.redact(options.reason), desk.now), options)
 
 
-def _confirm(found: Proposal, options: argparse.Namespace, question: str) -> None:
+def _confirm(desk: Desk, story: str, options: argparse.Namespace, question: str) -> None:
     """Nobody decides on what they have not seen."""
-    print(_story(found), file=sys.stderr)
+    desk.say(story, sys.stderr)
     if options.yes or (sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() == "y"):
         return
     raise Refused("NOT_CONFIRMED", "nothing was decided; say --yes if this is what you want")
 
 
-def _tell(after: Proposal, options: argparse.Namespace) -> int:
+def _tell(desk: Desk, after: Proposal, options: argparse.Namespace) -> int:
     missing = after.approval.needed - len(after.approval.decisions)
     more = f"; {missing} more to agree" if after.state is State.PENDING_APPROVAL else ""
-    print(
-        json.dumps(as_document(after))
-        if options.json
-        else f"{after.id} version {after.version}: {_words(after.state)}{more}"
-    )
+    if options.json:
+        _, withheld = _looked_up(desk, after.id)
+        desk.say(json.dumps(_without(after, withheld) if withheld else as_document(coarse(after))))
+    else:
+        desk.say(f"{after.id} version {after.version}: {_words(after.state)}{more}")
     return command.GOOD
 
 
@@ -265,7 +317,7 @@ def _switched(options: argparse.Namespace, now: str, changed: bool) -> int:
 
 
 def _expire(desk: Desk, options: argparse.Namespace) -> int:
-    count = desk.proposals.expire(desk.now, getpass.getuser())
+    count = desk.proposals.expire(desk.now, command.account())
     print(json.dumps({"expired": count}) if options.json else f"expired {count}")
     return command.GOOD
 
@@ -278,9 +330,11 @@ def _verify(desk: Desk, options: argparse.Namespace) -> int:
     end = f"{report.head[0]}:{report.head[1]}"
     if options.json:
         bad = {"row": report.bad.seq, "words": report.bad.words} if report.bad else None
-        print(json.dumps({"rows": report.rows, "head": end, "bad": bad}))
+        desk.say(json.dumps({"rows": report.rows, "head": end, "bad": bad}))
     else:
-        print(report.bad.words if report.bad else f"{report.rows:,} rows, all as they were written; the end is {end}")
+        desk.say(
+            report.bad.words if report.bad else f"{report.rows:,} rows, all as they were written; the end is {end}"
+        )
     return command.FAILED if report.bad else command.GOOD
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from pipelines.errors import Refused
 from pipelines.evidence import RuleRefusal, State
@@ -16,7 +17,10 @@ from pipelines.interventions.proposal import Choice, Decision, Impact, Proposal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """Somebody wants to decide. version: the one that was shown to them. by: their name; account: the login used."""
+    """Somebody wants to decide. version: the one that was shown to them. by: their name; account: the login used.
+
+    Neither proves a person. So whoever is the same by one of the two is taken for the same.
+    """
 
     id: str
     version: int
@@ -25,6 +29,11 @@ class Attempt:
     reason: str
     via: str
     account: str = ""
+
+    def decision(self, at: datetime) -> Decision:
+        """What is kept of it, once it is allowed."""
+        by, account = self.by.strip(), self.account.strip()
+        return Decision(Actor.APPROVER.value, self.choice, self.reason.strip(), at, self.via, by, account)
 
 
 DecisionRule = Callable[[Proposal, Attempt, Context], RuleRefusal | None]
@@ -72,17 +81,19 @@ def shadow_mode(_proposal: Proposal, _attempt: Attempt, context: Context) -> Rul
     )
 
 
-def own_proposal(proposal: Proposal, attempt: Attempt, _context: Context) -> RuleRefusal | None:
-    if _same_as(attempt.by, proposal.requested_by):
+def own_proposal(proposal: Proposal, attempt: Attempt, context: Context) -> RuleRefusal | None:
+    if _same(attempt.decision(context.now).who, proposal.requested_by):
         return RuleRefusal(
             "SELF_APPROVAL", "whoever started the run cannot approve what it proposes", "another approver"
         )
     return None
 
 
-def said_so_before(proposal: Proposal, attempt: Attempt, _context: Context) -> RuleRefusal | None:
-    if _same_as(attempt.by, (d.by for d in proposal.approval.decisions)):
-        return RuleRefusal("SAME_PERSON", "this person has approved it already; two are needed", "another approver")
+def said_so_before(proposal: Proposal, attempt: Attempt, context: Context) -> RuleRefusal | None:
+    made = (name for d in proposal.approval.decisions for name in d.who)
+    if _same(attempt.decision(context.now).who, made):
+        words = "this person, or somebody with this login, has approved it already; two are needed"
+        return RuleRefusal("SAME_PERSON", words, "another approver, with a login of their own")
     return None
 
 
@@ -107,9 +118,7 @@ def decide(proposal: Proposal, attempt: Attempt, context: Context) -> Proposal:
     """
     if refusals := why_not_decide(proposal, attempt, context):
         raise Refused(refusals[0].rule, in_words(refusals))
-    decision = Decision(
-        Actor.APPROVER.value, attempt.choice, attempt.reason.strip(), context.now, attempt.via, attempt.by.strip()
-    )
+    decision = attempt.decision(context.now)
     approval = replace(proposal.approval, decisions=(*proposal.approval.decisions, decision))
     return replace(
         proposal, approval=approval, state=_decided(proposal, attempt, len(approval.decisions)), changed_at=context.now
@@ -124,9 +133,9 @@ def _decided(proposal: Proposal, attempt: Attempt, agreed: int) -> State:
     return lifecycle.move(proposal.state, State.APPROVED, Actor.APPROVER)
 
 
-def _same_as(name: str, others: Iterable[str]) -> bool:
-    """Whether it is one of these people, however the name is typed: case, spacing and Unicode form do not count."""
-    return _folded(name) in {_folded(other) for other in others}
+def _same(names: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether a name is one of the others, however they are typed: case, spacing and Unicode form do not count."""
+    return not {_folded(name) for name in names}.isdisjoint(_folded(other) for other in others)
 
 
 def _folded(name: str) -> str:

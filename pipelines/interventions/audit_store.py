@@ -18,20 +18,25 @@ from pipelines.errors import PermanentError
 from pipelines.interventions import audit
 from pipelines.interventions.audit import AuditReport, BadRow, Entry, Head, Row
 from pipelines.interventions.lifecycle import Actor
-from pipelines.interventions.proposal import AuditLink, canonical
+from pipelines.interventions.proposal import AuditLink, canonical, digest_of, from_body, mirrored
 from pipelines.postgres import Connection
 
 _Q = queries.load("pipelines.interventions", "queries.sql")
 _CHUNK = 2_000
 
 
+_Columns = dict[str, Any]
+
+
 @dataclass(slots=True)
 class _Story:
-    """What the rows say should be in the tables: the last word on each proposal, every decision, the switch."""
+    """What the rows say should be in the tables: the last word on each proposal, every decision, the switch; each with the
+    number of its row.
+    """
 
-    proposals: dict[str, tuple[int, str, str, str, int]] = field(default_factory=dict)
-    decisions: dict[tuple[str, int, str, str, str], int] = field(default_factory=dict)
-    switch: tuple[bool, str, str] | None = None
+    proposals: dict[str, tuple[int, _Columns]] = field(default_factory=dict)
+    decisions: dict[tuple[str, int, str], tuple[int, _Columns]] = field(default_factory=dict)
+    switch: tuple[bool, str, str, datetime] | None = None
     switch_seq: int = 0
     last: Row | None = None
     anchored: str | None = None
@@ -105,12 +110,23 @@ def _tell(story: _Story, row: Row) -> None:
     story.last = row
     entry, detail = row.entry, msgspec.json.decode(row.entry.detail)
     if "to" in detail:
-        story.proposals[entry.subject] = (entry.version, detail["to"], detail["body"], row.hash, row.seq)
+        story.proposals[entry.subject] = (
+            row.seq,
+            {
+                "version": entry.version,
+                "state": detail["to"],
+                "body": detail["body"],
+                "hash": row.hash,
+                "prev_hash": row.prev_hash,
+                "changed_at": entry.at,
+            },
+        )
     if "decision" in detail:
-        decision = (entry.subject, entry.version, detail["decision"], entry.who, detail["reason"])
-        story.decisions[decision] = row.seq
+        said = {name: detail[name] for name in ("decision", "reason", "via", "account")}
+        said |= {"at": entry.at, "role": entry.role}
+        story.decisions[entry.subject, entry.version, entry.who] = row.seq, said
     if "halted" in detail:
-        story.switch, story.switch_seq = (detail["halted"], detail["reason"], entry.who), row.seq
+        story.switch, story.switch_seq = (detail["halted"], detail["reason"], entry.who, entry.at), row.seq
 
 
 def _differs(connection: Connection, story: _Story) -> BadRow | None:
@@ -124,22 +140,45 @@ def _differs(connection: Connection, story: _Story) -> BadRow | None:
 
 def _changed_proposals(connection: Connection, story: _Story) -> Iterator[BadRow]:
     left = dict(story.proposals)
-    for id_, version, state, digest, hash_ in connection.execute(_Q["proposals_as_they_are"]).fetchall():
-        said = left.pop(id_, None)
-        if said is None:
+    for columns in _as_they_are(connection, "proposals_as_they_are"):
+        id_ = columns.pop("id")
+        if id_ not in left:
             yield BadRow(0, f"proposal {id_} is not in the log: it was put in past it")
-        elif said[:4] != (version, state, digest, hash_):
-            yield BadRow(
-                said[4], f"proposal {id_} is not as row {said[4]} left it ({said[1]}): it was changed past the log"
-            )
-    for id_, said in left.items():
-        yield BadRow(said[4], f"proposal {id_} of row {said[4]} is gone")
+            continue
+        seq, said = left.pop(id_)
+        if names := _changed(said, columns | {"body": digest_of(columns["body"].encode())}) or _off_body(columns):
+            words = f"proposal {id_} is not as row {seq} left it ({said['state']}): {names} was changed past the log"
+            yield BadRow(seq, words)
+    for id_, (seq, _) in left.items():
+        yield BadRow(seq, f"proposal {id_} of row {seq} is gone")
+
+
+def _off_body(columns: _Columns) -> str:
+    """What of the columns is not as in the body that they were taken from; the log has only the digest of that."""
+    made = from_body(columns["body"])
+    return _changed({name: value for name, value in mirrored(made).items() if name in columns}, columns)
 
 
 def _changed_decisions(connection: Connection, story: _Story) -> Iterator[BadRow]:
     left = dict(story.decisions)
-    for row in connection.execute(_Q["decisions_as_they_are"]).fetchall():
-        if left.pop(row, None) is None:
-            yield BadRow(0, f"a decision on proposal {row[0]} is not in the log: it was put in or changed past it")
-    for decision, seq in left.items():
-        yield BadRow(seq, f"the decision on proposal {decision[0]} of row {seq} is gone or was changed")
+    for columns in _as_they_are(connection, "decisions_as_they_are"):
+        key = columns.pop("proposal"), columns.pop("version"), columns.pop("by")
+        if key not in left:
+            yield BadRow(0, f"a decision on proposal {key[0]} is not in the log: it was put in or renamed past it")
+            continue
+        seq, said = left.pop(key)
+        if names := _changed(said, columns):
+            yield BadRow(seq, f"{names} of the decision on proposal {key[0]} of row {seq} was changed past the log")
+    for (id_, *_), (seq, _) in left.items():
+        yield BadRow(seq, f"the decision on proposal {id_} of row {seq} is gone")
+
+
+def _as_they_are(connection: Connection, name: str) -> Iterator[_Columns]:
+    cursor = connection.execute(_Q[name])
+    names = [column.name for column in cursor.description or ()]
+    yield from (dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+
+
+def _changed(said: _Columns, found: _Columns) -> str:
+    """The columns that are not as they should be, in words."""
+    return " and ".join(name for name, value in said.items() if found[name] != value)

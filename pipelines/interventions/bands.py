@@ -8,8 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from pipelines.evidence import Series, SubjectKind
-from pipelines.interventions.proposal import FindingRef, TargetKind
+from pipelines.errors import InvalidInput
+from pipelines.evidence import RuleRefusal, Series, SubjectKind
+from pipelines.interventions.proposal import K_FLOOR, FindingRef, Target, TargetKind
 
 WEEKS = 12
 _WEEK_MS = 7 * 24 * 3_600_000
@@ -46,6 +47,21 @@ def bands(weekly: Iterable[Series], people: Mapping[str, int], mads: float, leas
                     rows.setdefault((series.view, kind, subject), {})[series.time_ms] = (float(value), int(size))
     found = (_band(*key, weeks, latest[key[0]], people, mads, least) for key, weeks in sorted(rows.items()))
     return [band for band in found if band]
+
+
+def target_of(band: Band) -> Target | None:
+    """The group as one that something can be proposed to; None where that cannot be."""
+    try:
+        return Target(band.kind, band.key, band.size)
+    except InvalidInput:
+        return None
+
+
+def unnamed(found: Iterable[Band]) -> list[RuleRefusal]:
+    """Why nothing is proposed to groups that are large enough; their names are not repeated."""
+    groups = {(band.kind, band.key) for band in found if band.size >= K_FLOOR and target_of(band) is None}
+    words = "a group has a name that cannot be told from a person's, or from that of a pair of groups"
+    return [RuleRefusal("UNSAFE_NAME", words, "another name for it in the roster") for _ in groups]
 
 
 def _band(

@@ -16,9 +16,9 @@ Params = Mapping[str, float | int | str]
 #: 1: more of it is better; -1: less of it is better.
 Direction = Literal[1, -1]
 
+_COUNTED_IN = 5
 _TEAMS = frozenset({TargetKind.TEAM})
 _ANY = frozenset({TargetKind.TEAM, TargetKind.ORG})
-_PAIRS = frozenset({TargetKind.TEAM_PAIR})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,8 @@ class Template:
     treatment: the metric it moves, by the name the causal questions use. direction: up or down. least, most: the change
     of that metric it may assume, in `unit`, both positive: below `least` it is not worth the trouble, above `most`
     nobody has reason to expect it. kinds: what it may be addressed to. preview, undo: sentences over the params,
-    {target} and {size}. rank: of two that move the same metric, the lower is proposed first.
+    {target} and {size} (counted down to a multiple of five, because no sink looks into a sentence). rank: of two that
+    move the same metric, the lower is proposed first.
     """
 
     id: str
@@ -49,7 +50,7 @@ class Template:
 
     def in_words(self, target: Target) -> tuple[str, str]:
         """What exactly will happen, and what exactly is done to undo it."""
-        values = {**self.params, "target": target, "size": target.size}
+        values = {**self.params, "target": target, "size": target.size - target.size % _COUNTED_IN}
         return self.preview.format(**values), self.undo.format(**values)
 
 
@@ -75,7 +76,8 @@ _SHIPPED = (
         rank=1,
         params=_params(weekday="Wednesday", start="09:00", end="12:00", weeks=8),
         preview="For {weeks} weeks, every {weekday} {start}-{end} local time, one appointment 'no meetings' is put into the"
-        " calendar of {target} ({size} people). It is marked as free to decline. No existing meeting is moved or deleted.",
+        " calendar of {target} (at least {size} people). It is marked as free to decline. No existing meeting is moved or"
+        " deleted.",
         undo="The appointment series is deleted. As no other meeting was touched, nothing else has to be restored.",
     ),
     Template(
@@ -92,8 +94,9 @@ _SHIPPED = (
         kinds=_ANY,
         rank=2,
         params=_params(short=25, long=50, weeks=8),
-        preview="For {weeks} weeks, the calendar of {target} ({size} people) offers {short} and {long} minutes as the length"
-        " of a new meeting in place of 30 and 60. Everybody can still choose any length. Existing meetings stay as they are.",
+        preview="For {weeks} weeks, the calendar of {target} (at least {size} people) offers {short} and {long} minutes as"
+        " the length of a new meeting in place of 30 and 60. Everybody can still choose any length. Existing meetings stay as"
+        " they are.",
         undo="The offered lengths go back to 30 and 60 minutes. Meetings made meanwhile keep the length they have.",
     ),
     Template(
@@ -109,7 +112,7 @@ _SHIPPED = (
         impact=Impact.MEDIUM,
         kinds=_ANY,
         params=_params(evening="19:00", morning="07:00", weeks=8),
-        preview="For {weeks} weeks, a message that somebody in {target} ({size} people) writes between {evening} and"
+        preview="For {weeks} weeks, a message that somebody in {target} (at least {size} people) writes between {evening} and"
         " {morning} of the reader's local time is offered for sending at {morning}. The writer can send it at once with"
         " one click; no message is blocked, read or changed.",
         undo="The rule is removed and every message that still waits is sent at once, in the order it was written.",
@@ -127,27 +130,10 @@ _SHIPPED = (
         impact=Impact.MEDIUM,
         kinds=_ANY,
         params=_params(minutes=30, weeks=8),
-        preview="For {weeks} weeks, notifications of group messages for {target} ({size} people) arrive together every"
-        " {minutes} minutes. Direct messages, calls and what is marked urgent arrive at once. Everybody can switch their own"
-        " back; no message itself is held back.",
+        preview="For {weeks} weeks, notifications of group messages for {target} (at least {size} people) arrive together"
+        " every {minutes} minutes. Direct messages, calls and what is marked urgent arrive at once. Everybody can switch"
+        " their own back; no message itself is held back.",
         undo="The batching is removed; notifications that still wait are delivered at once.",
-    ),
-    Template(
-        id="focus_mornings",
-        version=1,
-        title="Two focus mornings",
-        category="protect-focus",
-        treatment="focus_blocks",
-        direction=1,
-        unit="blocks of two undisturbed hours per person and working day",
-        least=0.05,
-        most=0.5,
-        impact=Impact.LOW,
-        kinds=_ANY,
-        params=_params(days="Tuesday and Thursday", start="09:00", end="11:00", weeks=8),
-        preview="For {weeks} weeks, on {days} {start}-{end} local time, the status of {target} ({size} people) is set"
-        " to 'focus' and notifications wait until {end}. Calls get through. Everybody can leave the status at any time.",
-        undo="The status rule is removed; notifications that still wait are delivered at once.",
     ),
     Template(
         id="response_agreement",
@@ -162,45 +148,10 @@ _SHIPPED = (
         impact=Impact.LOW,
         kinds=_TEAMS,
         params=_params(hours=4, weeks=8),
-        preview="For {weeks} weeks, {target} ({size} people) agrees that an answer is due within {hours} working hours unless"
-        " the message says urgent. The agreement is put on the team's page; response times of single people are"
+        preview="For {weeks} weeks, {target} (at least {size} people) agrees that an answer is due within {hours} working"
+        " hours unless the message says urgent. The agreement is put on the team's page; response times of single people are"
         " not looked at.",
         undo="The agreement is taken off the team's page and the team is told that it has ended.",
-    ),
-    Template(
-        id="liaison_hour",
-        version=1,
-        title="A liaison hour between two teams",
-        category="connect",
-        treatment="silo_index",
-        direction=-1,
-        unit="silo index of the pair",
-        least=0.01,
-        most=0.2,
-        impact=Impact.LOW,
-        kinds=_PAIRS,
-        params=_params(weekday="Thursday", start="14:00", volunteers=4, weeks=8),
-        preview="For {weeks} weeks, every {weekday} at {start} an open hour is put into the calendars of {target} (at least"
-        " {size} people each). Up to {volunteers} volunteers, other ones every week, bring what concerns both teams. Nobody"
-        " is named in advance and attendance is not recorded.",
-        undo="The appointment series is deleted. Ties that people made meanwhile are theirs to keep.",
-    ),
-    Template(
-        id="duty_rebalance",
-        version=1,
-        title="Standing duties shared out anew",
-        category="rebalance-load",
-        treatment="span_h",
-        direction=-1,
-        unit="hours from first to last act of a working day",
-        least=0.25,
-        most=1.5,
-        impact=Impact.HIGH,
-        kinds=_TEAMS,
-        params=_params(weeks=12),
-        preview="Advice only, nothing is carried out: {target} ({size} people) could go through its standing duties (rotas,"
-        " on call, recurring reports) together and share them out anew for {weeks} weeks.",
-        undo="Nothing is carried out, so nothing has to be undone; the team can go back to its former rota.",
     ),
 )
 

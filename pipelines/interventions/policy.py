@@ -82,7 +82,8 @@ class Rules:
 
     shadow: proposals are shown and cannot be approved; so a new installation starts. zone: IANA name, for blackout dates.
     open_per_team, open_in_all: proposals that people may have on their hands at once. two_persons_below: smaller groups
-    need two different approvers (causal reference, section 6). better: which way measures improve that the playbooks do not
+    need two different approvers (causal reference, section 6). window_valid: a run whose window ended longer ago than that
+    speaks of another time. better: which way measures improve that the playbooks do not
     know, 1 more of it, -1 less.
     """
 
@@ -96,6 +97,7 @@ class Rules:
     open_in_all: int = 10
     cooldown: timedelta = timedelta(days=28)
     rest_after_expiry: timedelta = timedelta(days=7)
+    window_valid: timedelta = timedelta(hours=24)
     two_persons_below: int = 30
     expires_after: timedelta = timedelta(hours=24)
 
@@ -111,12 +113,16 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What the rules look at besides the proposal. now: aware UTC. standing: every proposal that is open or ended lately."""
+    """What the rules look at besides the proposal. now: aware UTC. standing: every proposal that is open or ended lately.
+
+    taken_back: ids of those among them that people withdrew; a run's own withdrawals are not there.
+    """
 
     now: datetime
     rules: Rules
     standing: Sequence[Proposal] = ()
     halted: Halt | None = None
+    taken_back: frozenset[str] = frozenset()
 
     @property
     def today(self) -> date:
@@ -137,6 +143,19 @@ def halted(_proposal: Proposal, context: Context) -> RuleRefusal | None:
 def halted_words(halt: Halt | None) -> str:
     """Why nothing may go on; empty when it may."""
     return f"interventions are halted since {halt.at:%Y-%m-%d %H:%M} UTC: {halt.reason}" if halt else ""
+
+
+def is_stale(window_end: datetime, at: datetime, rules: Rules) -> bool:
+    """Whether a window ended too long before `at` for what was seen in it to be put before people then."""
+    return at - window_end > rules.window_valid
+
+
+def stale_window(proposal: Proposal, context: Context) -> RuleRefusal | None:
+    """By when it was made: while it waits for a decision its window grows older, and that is what the expiry is for."""
+    if not is_stale(proposal.window_end, proposal.created_at, context.rules):
+        return None
+    words = f"the window of its run ended at {proposal.window_end:%Y-%m-%d %H:%M} UTC, too long before it was made"
+    return RuleRefusal("STALE_WINDOW", words, "a new run, over a window that ends now: python -m pipelines.full")
 
 
 _WHAT_UNBLOCKS: dict[str, str] = {
@@ -273,6 +292,7 @@ def playbook_changed(proposal: Proposal, _context: Context) -> RuleRefusal | Non
 
 RULES: tuple[Rule, ...] = (
     halted,
+    stale_window,
     not_credible,
     group_too_small,
     low_coverage,
@@ -306,15 +326,16 @@ _RESTS = {State.REJECTED, State.IMPROVED, State.NO_CHANGE, State.INCONCLUSIVE, S
 
 def cooldown_until(proposal: Proposal, context: Context) -> date | None:
     """The local date from which the same may be put to the group again; None: now."""
-    ends = [_rested(p, context.rules) for p in context.standing if p.thing == proposal.thing and p.id != proposal.id]
+    ends = [_rested(p, context) for p in context.standing if p.thing == proposal.thing and p.id != proposal.id]
     until = max((end for end in ends if end and end > context.now), default=None)
     return until.astimezone(ZoneInfo(context.rules.zone)).date() if until else None
 
 
-def _rested(earlier: Proposal, rules: Rules) -> datetime | None:
+def _rested(earlier: Proposal, context: Context) -> datetime | None:
     if earlier.state is State.EXPIRED:
-        return earlier.changed_at + rules.rest_after_expiry
-    return earlier.changed_at + rules.cooldown if earlier.state in _RESTS else None
+        return earlier.changed_at + context.rules.rest_after_expiry
+    rests = earlier.state in _RESTS or (earlier.state is State.WITHDRAWN and earlier.id in context.taken_back)
+    return earlier.changed_at + context.rules.cooldown if rests else None
 
 
 def open_for(target: Target, standing: Iterable[Proposal]) -> int:

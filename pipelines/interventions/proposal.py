@@ -21,7 +21,8 @@ from pipelines.evidence import RuleRefusal, State
 
 #: The hard floor of k. The setting may be higher, never lower.
 K_FLOOR = 5
-_PSEUDONYM = re.compile(r"\b[px]_[0-9a-f]{16,40}\b")
+#: In any case of letters, as the guard of what is printed looks for it.
+_PSEUDONYM = re.compile(r"(?<![0-9a-z])[px]_[0-9a-f]{16,40}(?![0-9a-f])", re.IGNORECASE)
 
 
 class TargetKind(StrEnum):
@@ -88,9 +89,9 @@ def _fits(kind: TargetKind, key: str) -> bool:
     if kind is TargetKind.ORG:
         return key == ""
     if kind is TargetKind.TEAM:
-        return bool(key.strip())
-    one, bar, other = key.partition("|")
-    return bool(one.strip() and bar and one < other)
+        return bool(key.strip()) and "|" not in key  # it would be taken for two teams
+    one, _, other = key.partition("|")
+    return bool(one.strip() and other.strip()) and one < other and key.count("|") == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """by: the name of the operator as given. Operators answer for what they decide, so it is not a pseudonym."""
+    """by: the name of the operator as given. Operators answer for what they decide, so it is not a pseudonym.
+
+    account: the login that it was made under; "" where none is known.
+    """
 
     role: str
     decision: Choice
@@ -184,6 +188,12 @@ class Decision:
     at: datetime
     via: str
     by: str
+    account: str = ""
+
+    @property
+    def who(self) -> tuple[str, ...]:
+        """What tells one person from the next."""
+        return (self.by, self.account) if self.account else (self.by,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +291,23 @@ def from_body(text: bytes | str) -> Proposal:
         msgspec.ValidationError: it is not a proposal of version 1.
     """
     return msgspec.json.decode(text, type=Proposal)
+
+
+def mirrored(proposal: Proposal) -> dict[str, Any]:
+    """What of the body also stands in columns of its own, to be found and to be kept unique by."""
+    return {
+        "id": proposal.id,
+        "version": proposal.version,
+        "template_id": proposal.playbook.template_id,
+        "target_kind": proposal.target.kind,
+        "target_key": proposal.target.key,
+        "target_size": proposal.target.size,
+        "metric": proposal.finding.metric,
+        "run": proposal.run,
+        "window_end": proposal.window_end,
+        "created_at": proposal.created_at,
+        "expires_at": proposal.expires_at,
+    }
 
 
 def as_document(proposal: Proposal) -> dict[str, Any]:

@@ -14,12 +14,11 @@ from zoneinfo import ZoneInfo
 
 from pipelines.evidence import Finding, RuleRefusal, State, Status, SubjectKind
 from pipelines.interventions import lifecycle, playbooks, policy
-from pipelines.interventions.bands import Band
+from pipelines.interventions.bands import Band, target_of
 from pipelines.interventions.lifecycle import Actor
 from pipelines.interventions.playbooks import Template
 from pipelines.interventions.policy import Context
 from pipelines.interventions.proposal import (
-    K_FLOOR,
     Approval,
     CheckLine,
     Evidence,
@@ -34,6 +33,7 @@ from pipelines.interventions.proposal import (
     digest,
     registered_hash,
 )
+from pipelines.interventions.shown import coarse
 
 #: Below this share of a standard deviation an effect is not worth anybody's trouble (causal reference, section 7).
 WORTH_DOING_SD = 0.05
@@ -88,12 +88,17 @@ class SafeActionOrchestrator:
     def _weigh(self, case: Case, context: Context) -> Proposal | None:
         earlier = next((p for p in context.standing if p.thing == case.thing and p.state in lifecycle.OPEN), None)
         id_ = earlier.id if earlier else digest((*case.thing, self._window_end))[:16]
-        if earlier and (earlier.state not in lifecycle.REVISABLE or earlier.window_end > self._window_end):
+        if earlier and (earlier.state not in lifecycle.REVISABLE or not self._is_news(earlier, context)):
             return earlier
         if earlier is None and any(p.id == id_ for p in context.standing):
             return None  # this very window has been proposed, and the matter is closed
         drafts = (self._draft(case, template, id_, context) for template in _templates(case))
         return _settled(_first_free(drafts), earlier)
+
+    def _is_news(self, earlier: Proposal, context: Context) -> bool:
+        """Whether this run may say something else of it than the one that made it."""
+        stale = policy.is_stale(self._window_end, context.now, context.rules)
+        return not stale and earlier.window_end <= self._window_end
 
     def _draft(self, case: Case, template: Template, id_: str, context: Context) -> Proposal:
         """Version 1 with its refusals and the state they lead to."""
@@ -137,8 +142,9 @@ def _cases(findings: Sequence[Finding], bands: Sequence[Band]) -> list[Case]:
             about.setdefault(finding.treatment, []).append(finding)
     cases: dict[tuple[TargetKind, str, str], Case] = {}
     for band in bands:
-        if band.size >= K_FLOOR and (best := _best(about.get(band.found.metric, ()), band)):
-            case = Case(Target(band.kind, band.key, band.size), band, best)
+        target = target_of(band)
+        if target and (best := _best(about.get(band.found.metric, ()), band)):
+            case = Case(target, band, best)
             cases.setdefault(case.thing, case)
     return sorted(cases.values(), key=lambda case: case.order)
 
@@ -318,12 +324,14 @@ def _settled(draft: Proposal | None, earlier: Proposal | None) -> Proposal | Non
 
 
 def _what_matters(proposal: Proposal) -> str:
-    """What an approver decides by. Numbers to two digits: a value that moves in the third is no other proposal."""
-    expected = proposal.expected
-    numbers = [f"{x:.2g}" for x in (expected.effect, *expected.ci)] if expected else []
-    rules = [r.rule for r in proposal.refusals]
-    what = (proposal.target, proposal.playbook.template_id, proposal.playbook.version, proposal.impact)
-    return digest((*what, proposal.evidence.verdict, proposal.approval.needed, proposal.state, numbers, rules))
+    """What an approver decides by, as they see it: without what only says which run it was, and with coarse numbers. A
+    value that moves in the third digit is no other proposal.
+    """
+    its = coarse(proposal)
+    rules, checks = [r.rule for r in its.refusals], [(c.name, c.verdict) for c in its.evidence.checks]
+    evidence = replace(its.evidence, data_version="", checks=())
+    what = (proposal.target, its.finding, evidence, checks, its.expected, its.playbook, its.impact)
+    return digest((*what, its.approval.needed, its.state, rules))
 
 
 # ------------------------------------------------------------------------------------------------ what a run changes

@@ -16,13 +16,13 @@ ON CONFLICT (only_row) DO UPDATE SET halted = excluded.halted, reason = excluded
 
 -- name: get
 SELECT body, state, changed_at, prev_hash, hash,
-       (SELECT coalesce(json_agg(json_build_array(d.role, d.decision, d.reason, d.at, d.via, d.by) ORDER BY d.at, d.by), '[]')
+       (SELECT coalesce(json_agg(json_build_array(d.role, d.decision, d.reason, d.at, d.via, d.by, d.account) ORDER BY d.at, d.by), '[]')
         FROM proposal_decisions d WHERE d.proposal = p.id AND d.version = p.version)
 FROM proposals p WHERE p.id = %(id)s;
 
 -- name: list
 SELECT body, state, changed_at, prev_hash, hash,
-       (SELECT coalesce(json_agg(json_build_array(d.role, d.decision, d.reason, d.at, d.via, d.by) ORDER BY d.at, d.by), '[]')
+       (SELECT coalesce(json_agg(json_build_array(d.role, d.decision, d.reason, d.at, d.via, d.by, d.account) ORDER BY d.at, d.by), '[]')
         FROM proposal_decisions d WHERE d.proposal = p.id AND d.version = p.version)
 FROM proposals p WHERE p.state = ANY (%(states)s)
 ORDER BY p.created_at, p.id;
@@ -30,10 +30,14 @@ ORDER BY p.created_at, p.id;
 -- Open, or ended since.
 -- name: standing
 SELECT body, state, changed_at, prev_hash, hash,
-       (SELECT coalesce(json_agg(json_build_array(d.role, d.decision, d.reason, d.at, d.via, d.by) ORDER BY d.at, d.by), '[]')
+       (SELECT coalesce(json_agg(json_build_array(d.role, d.decision, d.reason, d.at, d.via, d.by, d.account) ORDER BY d.at, d.by), '[]')
         FROM proposal_decisions d WHERE d.proposal = p.id AND d.version = p.version)
 FROM proposals p WHERE p.state = ANY (%(open)s) OR p.changed_at >= %(since)s
 ORDER BY p.created_at, p.id;
+
+-- Who took them back is only in the log: a run withdraws as well, and what it withdraws may come again.
+-- name: taken_back
+SELECT DISTINCT subject FROM audit_log WHERE action = 'withdrawn' AND role = 'operator' AND at >= %(since)s;
 
 -- name: insert
 INSERT INTO proposals (id, version, state, template_id, target_kind, target_key, target_size, metric, run, window_end,
@@ -55,8 +59,8 @@ SET state = %(state)s, changed_at = %(changed_at)s, expires_at = %(expires_at)s,
 WHERE id = %(id)s AND version = %(version)s AND state = %(old_state)s;
 
 -- name: add_decision
-INSERT INTO proposal_decisions (proposal, version, role, decision, reason, at, via, by)
-VALUES (%(proposal)s, %(version)s, %(role)s, %(decision)s, %(reason)s, %(at)s, %(via)s, %(by)s);
+INSERT INTO proposal_decisions (proposal, version, role, decision, reason, at, via, by, account)
+VALUES (%(proposal)s, %(version)s, %(role)s, %(decision)s, %(reason)s, %(at)s, %(via)s, %(by)s, %(account)s);
 
 -- name: audit_head
 SELECT seq, hash, mac FROM audit_head;
@@ -76,10 +80,12 @@ SELECT detail FROM audit_log WHERE subject = 'rules' ORDER BY seq DESC LIMIT 1;
 SELECT seq, at, role, who, action, subject, version, detail, prev_hash, hash FROM audit_log ORDER BY seq;
 
 -- name: proposals_as_they_are
-SELECT id, version, state, encode(sha256(convert_to(body, 'UTF8')), 'hex'), hash FROM proposals;
+SELECT body, id, version, state, hash, prev_hash, changed_at, expires_at, template_id, target_kind, target_key, target_size,
+       metric, run, window_end, created_at
+FROM proposals;
 
 -- name: decisions_as_they_are
-SELECT proposal, version, decision, by, reason FROM proposal_decisions;
+SELECT proposal, version, by, decision, reason, at, role, via, account FROM proposal_decisions;
 
 -- name: switch_as_it_is
-SELECT halted, reason, by FROM interventions_switch;
+SELECT halted, reason, by, at FROM interventions_switch;

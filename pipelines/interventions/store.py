@@ -30,6 +30,7 @@ from pipelines.interventions.proposal import (
     canonical,
     digest_of,
     from_body,
+    mirrored,
 )
 from pipelines.postgres import Connection, Pool, transaction
 
@@ -117,8 +118,8 @@ class PostgresProposals:
             said = {
                 "decision": attempt.choice,
                 "reason": decision.reason,
-                "via": attempt.via,
-                "account": attempt.account,
+                "via": decision.via,
+                "account": decision.account,
             }
             return self._move(connection, before, after, now, Actor.APPROVER, decision.by, action, **said)
 
@@ -213,7 +214,11 @@ class PostgresProposals:
         self._note_rules(connection, now)
         found = _run(connection, "standing", open=[s.value for s in lifecycle.OPEN], since=now - _REMEMBERED)
         return Context(
-            now=now, rules=self._rules, standing=[_proposal(row) for row in found], halted=_halted(connection)
+            now=now,
+            rules=self._rules,
+            standing=[_proposal(row) for row in found],
+            halted=_halted(connection),
+            taken_back=frozenset(id_ for (id_,) in _run(connection, "taken_back", since=now - _REMEMBERED)),
         )
 
     def _must_get(self, connection: Connection, id_: str) -> Proposal:
@@ -260,19 +265,9 @@ def _halted(connection: Connection) -> Halt | None:
 
 def _columns(proposal: Proposal, link: AuditLink) -> dict[str, Any]:
     return {
-        "id": proposal.id,
-        "version": proposal.version,
+        **mirrored(proposal),
         "state": proposal.state,
-        "template_id": proposal.playbook.template_id,
-        "target_kind": proposal.target.kind,
-        "target_key": proposal.target.key,
-        "target_size": proposal.target.size,
-        "metric": proposal.finding.metric,
-        "run": proposal.run,
-        "window_end": proposal.window_end,
-        "created_at": proposal.created_at,
         "changed_at": proposal.changed_at,
-        "expires_at": proposal.expires_at,
         "body": body(proposal).decode(),
         "prev_hash": link.prev_hash,
         "hash": link.hash,
@@ -283,8 +278,8 @@ def _proposal(row: tuple[Any, ...]) -> Proposal:
     text, state, changed_at, prev_hash, hash_, decisions = row
     found = from_body(text)
     made = tuple(
-        Decision(role, Choice(choice), reason, datetime.fromisoformat(at), via, by)
-        for role, choice, reason, at, via, by in decisions
+        Decision(role, Choice(choice), reason, datetime.fromisoformat(at), via, by, account)
+        for role, choice, reason, at, via, by, account in decisions
     )
     agreed = replace(found.approval, decisions=made)
     link = AuditLink(prev_hash, hash_)

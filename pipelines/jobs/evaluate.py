@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,12 +13,14 @@ from pipelines.errors import Refused
 from pipelines.evidence import Finding, Series, State
 from pipelines.interventions.approval import Attempt
 from pipelines.interventions.audit import AuditReport
-from pipelines.interventions.bands import bands
+from pipelines.interventions.bands import bands, unnamed
 from pipelines.interventions.policy import Context
 from pipelines.interventions.proposal import Halt, Proposal
 from pipelines.interventions.propose import SafeActionOrchestrator, Saved
 from pipelines.metrics.strain import LEAST_WEEKS
 from pipelines.metrics.weeks import BAND_MADS
+
+_log = logging.getLogger(__name__)
 
 
 class Proposals(Protocol):
@@ -64,11 +67,14 @@ class Proposals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Evaluated(Saved):
-    """Counts of one turn. halted: 1 when the kill switch is on; then nothing was looked at and nothing changed."""
+    """Counts of one turn. halted: 1 when the kill switch is on; then nothing was looked at and nothing changed. unnamed:
+    groups that nothing is proposed to because of their names.
+    """
 
     findings: int = 0
     bands: int = 0
     halted: int = 0
+    unnamed: int = 0
 
 
 def evaluate_interventions(
@@ -84,13 +90,14 @@ def evaluate_interventions(
 ) -> Evaluated:
     """Propose what this run's findings support, revise what changed, withdraw what they no longer support.
 
-    The same window again changes nothing. Empty input proposes nothing, and withdraws what is still undecided.
+    The same window again changes nothing; one that ended more than a day ago opens nothing. Empty input proposes nothing,
+    and withdraws what is still undecided.
 
     Args:
         findings: of this run.
         weekly: series of groups, one per view and week, of 13 weeks or more (`bands.bands`).
         people: how many belong to each group, by its key.
-        requested_by: the names of whoever started the run: they may not approve what it proposes.
+        requested_by: names or logins of whoever started the run: they may not approve what it proposes.
     """
     if proposals.halted():
         return Evaluated(halted=1)
@@ -102,4 +109,7 @@ def evaluate_interventions(
         if refused.code != "HALTED":
             raise
         return Evaluated(halted=1)  # somebody pulled the switch while we were weighing
-    return Evaluated(**asdict(saved), findings=len(findings), bands=len(found))
+    passed_over = unnamed(found)
+    for refusal in passed_over:
+        _log.warning("%s: %s; unblocked by: %s", refusal.rule, refusal.words, refusal.unblocks)
+    return Evaluated(**asdict(saved), findings=len(findings), bands=len(found), unnamed=len(passed_over))

@@ -8,21 +8,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 
+import numpy as np
 import psycopg
 import pytest
 
 from pipelines import migrate, wiring
 from pipelines.errors import InvalidInput, OrganismError, PermanentError, Refused
-from pipelines.evidence import Finding, State
+from pipelines.evidence import Finding, Series, State, SubjectKind
 from pipelines.interventions import audit, lifecycle
 from pipelines.interventions.bands import Band
 from pipelines.interventions.policy import Context, Rules
 from pipelines.interventions.proposal import Choice, Proposal, from_body
 from pipelines.interventions.store import PostgresProposals
-from pipelines.jobs.evaluate import Proposals
+from pipelines.jobs.evaluate import Proposals, evaluate_interventions
 from pipelines.postgres import Pool, open_pool
 from tests.support.fakes_proposals import (
     KEY,
@@ -37,6 +38,8 @@ from tests.support.fakes_proposals import (
     orchestrator,
 )
 
+_MONDAY_MS = 1_771_804_800_000  # 2026-02-23
+_WEEK_MS = 7 * 24 * 3_600_000
 Make = Callable[[Rules], Proposals]
 
 
@@ -174,6 +177,16 @@ class TestProposals:
         assert store.decide(attempt(only(store), "Bo"), NOW).state is State.APPROVED
         assert [d.by for d in only(store).approval.decisions] == ["Anna Berg", "Bo"]
 
+    def test_one_login_under_two_names_is_one_person(self, make: Make) -> None:
+        store = make(replace(LIVE, two_persons_below=30))
+        propose(store)
+        store.decide(attempt(only(store), "Anna Berg", account="ops"), NOW)
+        with pytest.raises(Refused, match="SAME_PERSON"):
+            store.decide(attempt(only(store), "Bo", account="Ops"), NOW)
+        store.decide(attempt(only(store), "Bo", account="bo"), NOW)
+        assert [d.account for d in only(store).approval.decisions] == ["ops", "bo"]
+        assert store.verify_audit().bad is None
+
     def test_one_rejection_is_enough(self, store: Proposals) -> None:
         propose(store)
         assert store.decide(attempt(only(store), choice=Choice.REJECT), NOW).state is State.REJECTED
@@ -199,6 +212,51 @@ class TestProposals:
         assert store.withdraw(only(store).id, "Eva", "reorganised", NOW).state is State.WITHDRAWN
         with pytest.raises(Refused, match="ILLEGAL_MOVE"):
             store.withdraw(only(store).id, "Eva", "again", NOW)
+
+    def test_what_people_took_back_rests_and_what_a_run_took_back_comes_again(self, store: Proposals) -> None:
+        propose(store, bands=[band(), band("team-b")])
+        store.withdraw(store.list([State.PENDING_APPROVAL])[0].id, "Eva", "the team does not want it", NOW)
+        (left,) = store.list([State.PENDING_APPROVAL])
+        (gone,) = store.list([State.WITHDRAWN])
+        propose(store, bands=[], hours=3, run="run-2")
+        assert store.list([State.PENDING_APPROVAL]) == []
+        propose(store, bands=[band(), band("team-b")], hours=6, run="run-3")
+        (again,) = store.list([State.BLOCKED])
+        assert (again.target.key, [r.rule for r in again.refusals]) == (gone.target.key, ["COOLDOWN"])
+        (fresh,) = store.list([State.PENDING_APPROVAL])
+        assert fresh.target.key == left.target.key
+
+    def test_what_stands_says_what_the_last_run_found(self, store: Proposals) -> None:
+        propose(store)
+        seen = only(store)
+        later = band(value=35.0, normal_low=3.0, normal_high=9.0, since=date(2026, 2, 16))
+        moved = finding(data_version="d2", people=440)
+        assert propose(store, [moved], [later], hours=6, run="run-2") == [0, 1, 0, 0, 0]
+        now = only(store)
+        assert (now.version, now.finding, now.run) == (2, later.found, "run-2")
+        assert (now.evidence.data_version, now.evidence.units) == ("d2", 440)
+        with pytest.raises(Refused, match="OLD_VERSION"):
+            store.decide(attempt(seen), NOW + timedelta(hours=7))
+
+    def test_a_run_of_long_ago_asks_nobody_for_anything(self, store: Proposals) -> None:
+        old = orchestrator(run="run-0", window_end=WINDOW_END - timedelta(days=2))
+        store.propose(partial(old.evaluate, [finding()], [band()]), WINDOW_END - timedelta(days=2), "run-0", NOW)
+        assert [(p.state, p.refusals[0].rule) for p in store.list(list(State))] == [(State.BLOCKED, "STALE_WINDOW")]
+        assert propose(store) == [0, 1, 0, 0, 0]
+        assert only(store).state is State.PENDING_APPROVAL
+
+    @pytest.mark.parametrize("name", ["p_0123456789abcdef", "A|B"])
+    def test_a_team_named_like_a_person_or_a_pair_does_not_stop_the_step(self, store: Proposals, name: str) -> None:
+        teams, sizes = (name, "sales"), np.array([20, 20])
+        weekly = [
+            Series("meeting_h", 1, SubjectKind.TEAM, _MONDAY_MS - ago * _WEEK_MS, teams, np.array([value] * 2), sizes)
+            for ago, value in enumerate([16.0, *[10.0, 11.0, 9.0] * 4])
+        ]
+        people = dict.fromkeys(teams, 20)
+        done = evaluate_interventions(
+            store, [finding()], weekly, people, run="run-1", window_end=WINDOW_END, now=NOW, requested_by=("anna",)
+        )
+        assert (done.fresh, done.unnamed, only(store).target.key) == (1, 1, "sales")
 
     def test_nothing_is_done_without_a_name_and_a_reason(self, store: Proposals) -> None:
         propose(store)
@@ -419,7 +477,7 @@ def log(real: PostgresProposals) -> PostgresProposals:
     """A log of ten rows: a rule row, two proposals, decisions, halts."""
     propose(real, bands=[band("team-a"), band("team-b")])
     one, two = real.list([State.PENDING_APPROVAL])
-    real.decide(attempt(one), NOW)
+    real.decide(attempt(one, account="anna"), NOW)
     real.decide(attempt(two, choice=Choice.REJECT), NOW)
     for _ in range(2):
         real.halt("Eva", "a test", NOW)
@@ -448,6 +506,8 @@ _COPY = (
     "INSERT INTO audit_log SELECT {1}, at, role, who, action, subject, version, detail, prev_hash, hash"
     " FROM audit_log WHERE seq = {0}"
 )
+_APPROVED = "UPDATE proposal_decisions SET {} = {} WHERE decision = 'approve'"
+_REJECTED = "UPDATE proposals SET {} = {} WHERE state = 'rejected'"
 _TAMPERED = {
     "changed who": (["UPDATE audit_log SET who = 'Bo' WHERE seq = 4"], 4),
     "changed when": (["UPDATE audit_log SET at = at + interval '1 microsecond' WHERE seq = 1"], 1),
@@ -485,6 +545,22 @@ _TAMPERED = {
     ),
     "decision under another name": (["UPDATE proposal_decisions SET by = 'Bo' WHERE decision = 'approve'"], 0),
     "decision removed": (["DELETE FROM proposal_decisions WHERE decision = 'approve'"], 4),
+    "channel of a decision changed": ([_APPROVED.format("via", "'board'")], 4),
+    "time of a decision changed": ([_APPROVED.format("at", "at - interval '30 days'")], 4),
+    "role of a decision changed": ([_APPROVED.format("role", "'operator'")], 4),
+    "login of a decision changed": ([_APPROVED.format("account", "'bo'")], 4),
+    "reason of a decision changed": ([_APPROVED.format("reason", "'none'")], 4),
+    "time of a state changed": ([_REJECTED.format("changed_at", "changed_at - interval '300 days'")], 5),
+    "expiry changed": ([_REJECTED.format("expires_at", "now() + interval '1 year'")], 5),
+    "size changed": ([_REJECTED.format("target_size", "500")], 5),
+    "playbook changed": ([_REJECTED.format("template_id", "'x'")], 5),
+    "group changed": ([_REJECTED.format("target_key", "'team-z'")], 5),
+    "metric changed": ([_REJECTED.format("metric", "'x'")], 5),
+    "run changed": ([_REJECTED.format("run", "'x'")], 5),
+    "window changed": ([_REJECTED.format("window_end", "now()")], 5),
+    "birth changed": ([_REJECTED.format("created_at", "now()")], 5),
+    "link changed": ([_REJECTED.format("prev_hash", "hash")], 5),
+    "time of the switch changed": (["UPDATE interventions_switch SET at = at - interval '1 day'"], 9),
     "switch set past the log": (["UPDATE interventions_switch SET halted = true"], 9),
 }
 
@@ -496,6 +572,16 @@ def test_the_first_bad_row_is_named(log: PostgresProposals, pool: Pool, how: str
     bad = log.verify_audit().bad
     assert bad is not None
     assert bad.seq == row, bad.words
+
+
+@pytest.mark.parametrize("column", ["via", "at", "role", "account", "changed_at", "expires_at", "target_size"])
+def test_what_was_changed_past_the_log_is_named(log: PostgresProposals, pool: Pool, column: str) -> None:
+    new = {"at": "now()", "changed_at": "now()", "expires_at": "now()", "target_size": "77"}.get(column, "'x'")
+    table = "proposal_decisions" if column in ("via", "at", "role", "account") else "proposals"
+    tamper(pool, f"UPDATE {table} SET {column} = {new}")
+    bad = log.verify_audit().bad
+    assert bad is not None
+    assert column in bad.words.split()
 
 
 def test_a_log_set_back_as_a_whole_is_seen_by_an_end_that_was_noted_outside(log: PostgresProposals, pool: Pool) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,8 +18,9 @@ import pytest
 
 from pipelines import command, migrate, review, settings, wiring
 from pipelines.evidence import State, Status
+from pipelines.interventions.bands import Band
 from pipelines.interventions.policy import Rules
-from pipelines.interventions.proposal import Proposal
+from pipelines.interventions.proposal import Proposal, TargetKind
 from tests.support.fakes_proposals import LIVE, TABLES, band, finding, orchestrator
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,15 +43,21 @@ class Office:
         assert got == code, out + err
         return out if code in (0, 1) else " ".join(err.split())
 
-    def propose(self, hours_ago: float = 0, status: Status = Status.CREDIBLE, size: int = 20) -> Proposal:
-        """A run some hours ago that carl started, about the team `sales`."""
+    def propose(
+        self,
+        hours_ago: float = 0,
+        status: Status = Status.CREDIBLE,
+        size: int = 20,
+        people: int = 400,
+        bands: Sequence[Band] = (),
+    ) -> Proposal:
+        """A run some hours ago that carl started, about the team `sales` or those bands; the first of what came of it."""
         now = datetime.now(UTC) - timedelta(hours=hours_ago)
         evaluate = orchestrator(window_end=now, requested_by=("carl",)).evaluate
-        weigh = partial(evaluate, [finding(status=status)], [band("sales", size=size)])
+        weigh = partial(evaluate, [finding(status=status, people=people)], bands or [band("sales", size=size)])
         with wiring.proposals(settings.load()) as store:
             store.propose(weigh, now, "run-1", now)
-            (made,) = store.list(list(State))
-            return made
+            return store.list(list(State))[0]
 
     def sql(self, *statements: str) -> None:
         with psycopg.connect(self.url) as connection:
@@ -78,7 +86,12 @@ SIGNED = ("--as", "Anna Berg", "--reason", "worth a try")
 
 def test_an_empty_desk_says_so(office: Office) -> None:
     assert office.run("list") == "no proposals\n"
-    assert json.loads(office.run("list", "--json")) == {"halted": None, "withheld": 0, "proposals": []}
+    assert json.loads(office.run("list", "--json")) == {
+        "halted": None,
+        "withheld": 0,
+        "hidden": [],
+        "proposals": [],
+    }
     assert json.loads(office.run("audit", "verify", "--json")) == {"rows": 0, "head": "0:", "bad": None}
 
 
@@ -92,7 +105,7 @@ def test_a_proposal_is_listed_and_shown_with_what_happens_and_the_undo(office: O
     for words in (
         made.preview,
         made.reversibility,
-        "sales (20 people)",
+        "sales (at least 20 people)",
         "meeting_h 14, normal is 8 to 12",
         "lead test passed",
     ):
@@ -128,12 +141,28 @@ def test_an_approval_is_kept_with_name_and_reason_and_only_once(office: Office) 
     assert "row" in office.run("audit", "verify")
 
 
-def test_two_approvers_of_a_small_group_and_never_the_same_twice(office: Office) -> None:
+def test_two_approvers_of_a_small_group_and_never_the_same_twice(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     office.rules = replace(LIVE, two_persons_below=30)
     made = office.propose()
     assert "1 more to agree" in office.run("approve", made.id, *SIGNED, "--yes")
     assert "SAME_PERSON" in office.run("approve", made.id, *SIGNED, "--yes", code=3)
-    assert "approved" in office.run("approve", made.id, "--as", "Bo", "--reason", "me too", "--yes")
+    other = ("approve", made.id, "--as", "Bo", "--reason", "me too", "--yes")
+    assert "SAME_PERSON" in office.run(*other, code=3), "another name, the same login"
+    monkeypatch.setattr(command, "account", lambda: "bo")
+    assert "approved" in office.run(*other)
+    decisions = json.loads(office.run("show", made.id, "--json"))["approval"]["decisions"]
+    assert decisions[1]["account"] == "bo"
+    assert "as they were written" in office.run("audit", "verify")
+
+
+def test_whoever_started_the_run_cannot_approve_under_another_name(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = office.propose()
+    monkeypatch.setattr(command, "account", lambda: "Carl")
+    assert "SELF_APPROVAL" in office.run("approve", made.id, *SIGNED, "--yes", code=3)
 
 
 def test_whoever_started_the_run_cannot_approve(office: Office) -> None:
@@ -186,11 +215,79 @@ def test_a_raised_k_withholds_what_was_proposed_before(office: Office, monkeypat
     made = office.propose(size=9)
     monkeypatch.setenv("ORGANISM_MIN_GROUP_SIZE", "10")
     listed = office.run("list")
-    assert "1 withheld" in listed
+    assert made.id in listed
+    assert "about too few" in " ".join(listed.split())
     for verb in ("show", "approve", "reject"):
         err = office.run(verb, made.id, *(() if verb == "show" else (*SIGNED, "--yes")), code=3)
         assert "GROUP_TOO_SMALL" in err
         assert "sales" not in err + listed
+    assert "too few people to show" in office.run("withdraw", made.id, *SIGNED, code=3)
+    assert "withdrawn" in office.run("withdraw", made.id, *SIGNED, "--yes"), "taking back asks nothing of anybody"
+
+
+def eight(office: Office) -> tuple[Proposal, Proposal]:
+    """An organisation of eight: a team of five, and so three whom nobody may be told of."""
+    everybody = band("", kind=TargetKind.ORG, size=8, value=15.75)
+    five = band("Big", size=5, value=14.4)
+    office.propose(bands=[everybody, five], people=403)
+    with wiring.proposals(settings.load()) as store:
+        one, other = store.list(list(State))
+    return (one, other) if one.target.kind is TargetKind.ORG else (other, one)
+
+
+def test_what_is_listed_cannot_be_subtracted(office: Office) -> None:
+    whole, part = eight(office)
+    told = json.loads(office.run("list", "--json"))
+    assert [p["id"] for p in told["proposals"]] == [whole.id]
+    assert told["hidden"] == [{"id": part.id, "state": "blocked", "words": "about too few people to show"}]
+    for shown in (office.run("list"), office.run("list", "--all", "--json"), office.run("show", whole.id)):
+        assert "14.4" not in shown
+        assert "Big" not in shown
+    assert "GROUP_TOO_SMALL" in office.run("show", part.id, "--json", code=3)
+    office.run("reject", whole.id, *SIGNED, "--yes")
+    assert "GROUP_TOO_SMALL" in office.run("show", part.id, code=3), "who looked before still knows"
+
+
+def test_numbers_are_shown_as_coarsely_as_on_the_page_and_the_words_whole(office: Office) -> None:
+    made = office.propose(bands=[band("sales", size=23, value=14.4567)], people=403)
+    for shown in (
+        json.loads(office.run("show", made.id, "--json")),
+        json.loads(office.run("list", "--json"))["proposals"][0],
+    ):
+        assert (shown["target"]["size"], shown["evidence"]["units"], shown["finding"]["value"]) == (20, 400, 14.0)
+        assert (shown["preview"], shown["reversibility"]) == (made.preview, made.reversibility)
+    assert not {"23", "403", "14.4567", "14.46"} & set(office.run("show", made.id).replace("(", " ").split())
+    told = json.loads(office.run("approve", made.id, *SIGNED, "--yes", "--json"))
+    assert (told["state"], told["target"]["size"]) == ("approved", 20)
+
+
+@pytest.mark.parametrize("team", ["R&D [/]", "[conceal]Legal[/conceal]", "[red]x", "a\u202eb"])
+def test_a_name_of_a_team_is_text_and_nothing_else(office: Office, team: str) -> None:
+    made = office.propose(bands=[band(team)])
+    listed = "".join(line.split("│")[3].strip() for line in office.run("list").splitlines() if line.startswith("│"))
+    assert listed == team.replace("\u202e", "")
+    assert "\u202e" not in office.run("show", made.id)
+
+
+def test_a_name_that_reads_as_an_address_hides_its_proposal_and_no_other(office: Office) -> None:
+    office.propose(bands=[band("ops.team%40acme.com"), band("sales")])
+    told = json.loads(office.run("list", "--json"))
+    assert [p["target"]["key"] for p in told["proposals"]] == ["sales"]
+    assert "acme" not in office.run("list")
+    assert "another name" in office.run("show", told["hidden"][0]["id"], code=3)
+
+
+def test_an_operator_named_by_an_address_is_shown_without_it(office: Office) -> None:
+    made = office.propose()
+    office.run("reject", made.id, "--as", "anna@corp.example", "--reason", "no", "--yes")
+    office.run("halt", "--as", "anna@corp.example", "--reason", "a test")
+    assert "@" not in office.run("show", made.id) + office.run("list") + office.run("list", "--all", "--json")
+
+
+def test_only_the_server_that_it_uses_is_named(office: Office) -> None:
+    office.capsys.readouterr()
+    review.main(["list"])
+    assert office.capsys.readouterr().err == "review: PostgreSQL from the environment\n"
 
 
 def test_wrong_use_is_exit_code_two(office: Office) -> None:

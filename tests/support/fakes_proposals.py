@@ -127,9 +127,8 @@ class FakeProposals:
             if words := policy.halted_words(self._halt):
                 raise Refused("HALTED", words)
             expired = self.expire(now)
-            standing = list(self.there.values())
-            wanted = weigh(Context(now=now, rules=self.rules, standing=standing, halted=self._halt))
-            done = propose.changes(wanted, standing, window_end)
+            where = self._context(now)
+            done = propose.changes(weigh(where), where.standing, window_end)
             for old in done.stale:
                 self._move(old, State.WITHDRAWN, Actor.PIPELINE, "pipeline", "withdrawn", now)
             for old, new in done.revised:
@@ -149,9 +148,7 @@ class FakeProposals:
 
     def decide(self, attempt: Attempt, now: datetime) -> Proposal:
         with self._lock:
-            standing = list(self.there.values())
-            where = Context(now=now, rules=self.rules, standing=standing, halted=self._halt)
-            after = approval.decide(self._must_get(attempt.id), attempt, where)
+            after = approval.decide(self._must_get(attempt.id), attempt, self._context(now))
             return self._put(after, Actor.APPROVER, attempt.by, attempt.choice.value, now)
 
     def withdraw(self, id_: str, by: str, reason: str, now: datetime) -> Proposal:
@@ -175,6 +172,12 @@ class FakeProposals:
         rows = list(audit.watched(self._key, self.rows, problems))
         last = (rows[-1].seq, rows[-1].hash) if rows else (0, audit.GENESIS)
         return AuditReport(len(rows), last, problems[0] if problems else None)
+
+    def _context(self, now: datetime) -> Context:
+        entries = [row.entry for row in self.rows]
+        taken_back = frozenset(e.subject for e in entries if e.action == "withdrawn" and e.role == Actor.OPERATOR)
+        standing = list(self.there.values())
+        return Context(now=now, rules=self.rules, standing=standing, halted=self._halt, taken_back=taken_back)
 
     def _must_get(self, id_: str) -> Proposal:
         if id_ not in self.there:

@@ -23,8 +23,8 @@ def codes(made: Proposal, tried: Attempt | None = None, where: Context | None = 
     return {r.rule for r in why_not_decide(made, tried or attempt(made), where or context())}
 
 
-def agreed(made: Proposal, by: str) -> Proposal:
-    return decide(replace(made, approval=replace(made.approval, needed=2)), attempt(made, by), context())
+def agreed(made: Proposal, by: str, **changes: Any) -> Proposal:
+    return decide(replace(made, approval=replace(made.approval, needed=2)), attempt(made, by, **changes), context())
 
 
 _REFUSED: dict[str, Callable[[], set[str]]] = {
@@ -64,6 +64,27 @@ def test_only_what_waits_can_be_decided(state: State, choice: Choice) -> None:
 def test_the_same_name_typed_differently_is_the_same_person(name: str) -> None:
     assert "SELF_APPROVAL" in codes(proposal(requested_by=("Anna Berg",)), attempt(proposal(), name))
     assert "SAME_PERSON" in codes(agreed(proposal(), "Anna Berg"), attempt(proposal(), name))
+
+
+@pytest.mark.parametrize("login", ["anna", "ANNA", " anna "])
+@pytest.mark.parametrize("name", ["A. Berg", "somebody else", "anna"])
+def test_whoever_started_the_run_is_known_by_name_or_login(name: str, login: str) -> None:
+    made = proposal(requested_by=("anna",))
+    assert codes(made, attempt(made, name, account=login)) == {"SELF_APPROVAL"}
+    assert codes(made, attempt(made, login, account="root")) == {"SELF_APPROVAL"}
+    assert codes(made, attempt(made, "Bo", account="bo")) == set()
+
+
+def test_two_names_under_one_login_are_not_two_people() -> None:
+    once = agreed(proposal(), "Anna Berg", account="ops")
+    assert once.approval.decisions[0].account == "ops"
+    assert codes(once, attempt(once, "Bo", account=" OPS")) == {"SAME_PERSON"}
+    assert codes(once, attempt(once, "Bo", account="bo")) == set()
+
+
+def test_a_login_that_is_not_known_is_not_everybodys() -> None:
+    once = agreed(proposal(), "Anna Berg")
+    assert codes(once, attempt(once, "Bo")) == set()
 
 
 def test_the_last_moment_counts_and_the_next_does_not() -> None:

@@ -62,6 +62,7 @@ def codes(made: Proposal, where: Context | None = None) -> set[str]:
 
 _REFUSED: dict[str, Callable[[], set[str]]] = {
     "HALTED": lambda: codes(proposal(), context(halted=Halt("odd numbers", "Eva", NOW))),
+    "STALE_WINDOW": lambda: codes(proposal(window_end=NOW - timedelta(hours=24, seconds=1))),
     "NOT_CREDIBLE": lambda: codes(with_evidence(verdict=Status.UNDERPOWERED.value)),
     "GROUP_TOO_SMALL": lambda: codes(proposal(), rules(k=21)),
     "LOW_COVERAGE": lambda: codes(with_found(coverage=0.89)),
@@ -164,6 +165,20 @@ def test_what_was_turned_down_rests(state: State, days_ago: float, rests: bool) 
     where = context(standing=[other(state, "team-a", days_ago)])
     assert codes(proposal(), where) == ({"COOLDOWN"} if rests else set())
     assert codes(proposal(), context(standing=[other(state, "team-b", days_ago)])) == set()
+
+
+@pytest.mark.parametrize(("days_ago", "rests"), [(0, True), (27.9, True), (28.0, False)])
+def test_what_people_took_back_rests_and_what_a_run_took_back_does_not(days_ago: float, rests: bool) -> None:
+    gone = other(State.WITHDRAWN, "team-a", days_ago)
+    by_people = context(standing=[gone], taken_back=frozenset({gone.id}))
+    assert codes(proposal(), by_people) == ({"COOLDOWN"} if rests else set())
+    assert codes(proposal(), context(standing=[gone])) == set()
+
+
+def test_a_window_grows_stale_before_it_is_proposed_and_not_while_it_waits() -> None:
+    made = proposal(window_end=NOW - timedelta(hours=24))
+    assert codes(made, context(now=NOW + timedelta(hours=23))) == set()
+    assert "pipelines.full" in why_not(proposal(window_end=NOW - 13 * DAY), context())[0].unblocks
 
 
 def test_a_cooldown_says_until_when_in_the_local_zone() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.evidence import Estimate, Finding, State, Status, SubjectKind
 from pipelines.interventions import playbooks, policy
-from pipelines.interventions.bands import Band
+from pipelines.interventions.bands import Band, unnamed
 from pipelines.interventions.policy import Blackout, Context
 from pipelines.interventions.proposal import Halt, Impact, Proposal, TargetKind
 from pipelines.interventions.propose import changes
@@ -146,10 +146,28 @@ def test_shadow_mode_shows_and_does_not_ask() -> None:
     assert (made.state, made.expires_at, made.refusals) == (State.SHADOW, None, ())
 
 
-def test_advice_of_high_impact_never_waits_for_an_approval() -> None:
-    long_days = finding(treatment="span_h", contrast=-1.0, contrast_effect=(-0.2, -0.3, -0.1))
-    made = one([long_days], [band(metric="span_h", value=11.0, normal_low=8.0, normal_high=9.0)])
-    assert (made.impact, made.state) == (Impact.HIGH, State.SHADOW)
+def test_advice_of_high_impact_never_waits_for_an_approval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is shipped; the rule is there for the one that will be."""
+    advice = replace(playbooks.SHIPPED["meeting_free_block"], impact=Impact.HIGH)
+    monkeypatch.setattr(playbooks, "SHIPPED", {advice.id: advice})
+    assert (one().impact, one().state) == (Impact.HIGH, State.SHADOW)
+
+
+@pytest.mark.parametrize("key", ["p_0123456789abcdef", "P_0123456789ABCDEF", "A|B", " "])
+def test_a_name_that_cannot_be_used_stops_nobody_else(key: str) -> None:
+    assert [p.target.key for p in evaluate(None, [band(key), band("team-b")])] == ["team-b"]
+    (refusal,) = unnamed([band(key), band(key, metric="fragmentation"), band("team-b"), band(size=4)])
+    assert (refusal.rule, key.strip() in refusal.words) == ("UNSAFE_NAME", not key.strip())
+
+
+def test_an_old_window_opens_nothing_and_changes_nothing_that_stands() -> None:
+    later = NOW + timedelta(days=13)
+    made = one(where=context(now=later))
+    assert (made.state, codes(made)) == (State.BLOCKED, ["STALE_WINDOW"])
+    shadow = one(where=context(rules=replace(LIVE, shadow=True)))
+    where = context(rules=replace(LIVE, shadow=True), standing=[shadow], now=later)
+    assert evaluate([finding(status=Status.SPEC_SENSITIVE)], where=where) == [shadow]
+    assert one(where=replace(where, standing=[made]), window_end=later).state is State.SHADOW, "the next run mends it"
 
 
 @pytest.mark.parametrize(("size", "needed"), [(5, 2), (29, 2), (30, 1)])
@@ -252,8 +270,9 @@ def test_what_stands_is_kept_as_it_is() -> None:
 
 def test_a_change_in_the_third_digit_is_no_change() -> None:
     before = one()
-    moved = finding(contrast_effect=(-0.2001, -0.2801, -0.1201), data_version="d2")
-    assert evaluate([moved], where=context(standing=[before])) == [before]
+    moved = finding(contrast_effect=(-0.2001, -0.2801, -0.1201), data_version="d2", people=403, mde=0.0501)
+    third = band(value=14.04, normal_low=8.01, coverage=0.999)
+    assert evaluate([moved], [third], where=context(standing=[before])) == [before]
 
 
 @pytest.mark.parametrize(
@@ -261,7 +280,13 @@ def test_a_change_in_the_third_digit_is_no_change() -> None:
     [
         {"findings": [finding(contrast_effect=(-0.3, -0.4, -0.2))]},
         {"findings": [finding(status=Status.SPEC_SENSITIVE)]},
+        {"findings": [finding(people=440)]},
+        {"findings": [finding(mde=0.06)]},
         {"bands": [band(size=21)]},
+        {"bands": [band(value=35.0)]},
+        {"bands": [band(normal_low=7.0)]},
+        {"bands": [band(normal_high=11.0)]},
+        {"bands": [band(since=date(2026, 2, 16))]},
         {"where": context(rules=replace(LIVE, shadow=True))},
     ],
 )
@@ -269,7 +294,9 @@ def test_what_an_approver_would_want_to_know_is_a_new_version(changed: dict[str,
     before = one()
     where = replace(changed.pop("where", context()), standing=[before])
     after = one(where=where, **changed)
+    fresh = one(where=replace(where, standing=()), **changed)
     assert (after.id, after.version) == (before.id, 2)
+    assert (after.finding, after.evidence) == (fresh.finding, fresh.evidence), "what is shown is this run's"
     assert "PLAN_CHANGED" not in codes(after)
     assert policy.plan_changed(after, where) is None
 
