@@ -2,7 +2,8 @@
 
 The same events, weekly load, panel and engine as a full run, without servers: 50 organisations take some ten minutes. The
 naive peer is what many dashboards do: the correlation of treatment and outcome over all person-weeks, called an effect when
-its p is below 0.05.
+its p is below 0.05. It is asked for the same truths, the spillover too, and only for their sign, where the analysis must
+also have the truth in its interval. Beside both: whoever finds nothing anywhere, which is right about every null.
 """
 
 from __future__ import annotations
@@ -25,24 +26,31 @@ from scipy.stats import pearsonr
 from pipelines import synthetic
 from pipelines.causal.panel import OUTCOME, Panel
 from pipelines.events import schema
-from pipelines.evidence import Status
+from pipelines.evidence import Floats, Status
 from pipelines.jobs import scorecard, study, synthesise
 from pipelines.jobs.causal import panel_of, run_causal_analysis
 from pipelines.model import Interaction, Outcome, RosterChange
 from pipelines.person_weeks import WeekRows
 from pipelines.report.progress import counting
+from pipelines.report.story import Mark
 
 _END = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Score:
-    """One organisation. naive: truths that the correlation would have got right, as a share."""
+    """One organisation. naive, silent: truths that the correlation, and who never claims anything, get right, as shares.
+
+    said: status of what was rightly silent.
+    """
 
     marks: Counter[str]
     right: float
     naive: float
+    silent: float
     credible: int
+    said: Counter[str]
+    wrong: tuple[str, ...]
 
 
 def one(seed: int, people: int, weeks: int, *, null: bool) -> Score:
@@ -51,9 +59,16 @@ def one(seed: int, people: int, weeks: int, *, null: bool) -> Score:
     rows, outcomes = _organisation(options, planted)
     findings = run_causal_analysis(rows, outcomes)
     marks = scorecard.marked(findings, planted)
-    naive = _naive(panel_of(rows, outcomes), planted.truths)
-    credible = sum(f.status is Status.CREDIBLE for f in findings)
-    return Score(Counter(m.mark.value for m in marks), scorecard.right(marks), naive, credible)
+    naive, silent = _naive(panel_of(rows, outcomes), planted)
+    return Score(
+        marks=Counter(m.mark.value for m in marks),
+        right=scorecard.right(marks),
+        naive=naive,
+        silent=silent,
+        credible=sum(f.status is Status.CREDIBLE for f in findings),
+        said=Counter(m.said.value for m in marks if m.mark is Mark.SILENT and m.said),
+        wrong=tuple(f"{m.question} ({m.planted}): {m.words}" for m in marks if m.mark is Mark.WRONG),
+    )
 
 
 def _organisation(
@@ -70,17 +85,22 @@ def _organisation(
     ]
 
 
-def _naive(panel: Panel, truths: Sequence[study.Truth]) -> float:
-    """Share of the truths that a correlation gets right: an effect of the right sign, or none."""
-    right = []
-    for truth in truths:
-        treatment = panel.window(panel.column(truth.treatment), 1, study.LAGS)
-        outcome = panel.column(OUTCOME + truth.outcome)
-        known = ~np.isnan(treatment) & ~np.isnan(outcome)
-        r, p = pearsonr(treatment[known], outcome[known])
-        claimed = p < 0.05
-        right.append(claimed and r * truth.effect > 0 if truth.effect else not claimed)
-    return sum(right) / len(right)
+def _naive(panel: Panel, planted: study.Planted) -> tuple[float, float]:
+    """Share of the truths that a correlation gets right, an effect of the right sign, or none; and that silence does."""
+    asked = [(panel.column(t.treatment), t.outcome, t.effect) for t in planted.truths]
+    if planted.spillover:
+        treatment, outcome = scorecard.SPILT
+        asked.append((panel.teammates(panel.column(treatment)), outcome, planted.spillover))
+    right = [_correlated(panel, treatment, outcome, effect) for treatment, outcome, effect in asked]
+    return float(np.mean(right)), float(np.mean([not effect for *_, effect in asked]))
+
+
+def _correlated(panel: Panel, weekly: Floats, measure: str, effect: float) -> bool:
+    treatment, outcome = panel.window(weekly, 1, study.LAGS), panel.column(OUTCOME + measure)
+    known = ~np.isnan(treatment) & ~np.isnan(outcome)
+    r, p = pearsonr(treatment[known], outcome[known])
+    claimed = p < 0.05
+    return bool(claimed and r * effect > 0) if effect else not claimed
 
 
 def scores(seeds: range, people: int, weeks: int, *, null: bool) -> Iterator[Score]:
@@ -90,19 +110,28 @@ def scores(seeds: range, people: int, weeks: int, *, null: bool) -> Iterator[Sco
 
 def told(name: str, found: Sequence[Score], *, null: bool) -> dict[str, object]:
     total: Counter[str] = sum((s.marks for s in found), Counter())
+    statuses: Counter[str] = sum((s.said for s in found), Counter())
     figures: dict[str, object] = {
         "organisations": len(found),
         "right": float(np.mean([s.right for s in found])),
         "naive_right": float(np.mean([s.naive for s in found])),
+        "silent_right": float(np.mean([s.silent for s in found])),
+        "silent_statuses": dict(statuses),
         "marks": dict(total),
         "without_a_claim": sum(s.credible == 0 for s in found),
     }
     print(f"\n{name}, {len(found)} of them")
     print("  " + ", ".join(f"{count} {mark}" for mark, count in total.most_common()))
+    print("  rightly silent as: " + ", ".join(f"{count} {status}" for status, count in statuses.most_common()))
+    for words in (words for s in found for words in s.wrong):
+        print(f"  wrongly claimed: {words}")
     if null:
         print(f"  nothing credible, so nothing proposed: {figures['without_a_claim']} of {len(found)}")
     else:
-        print(f"  right: {figures['right']:.1%} of the planted truths; the correlation: {figures['naive_right']:.1%}")
+        print(
+            f"  right: {figures['right']:.1%} of the planted truths; the correlation: {figures['naive_right']:.1%}; "
+            f"finding nothing anywhere: {figures['silent_right']:.1%}"
+        )
     return figures
 
 

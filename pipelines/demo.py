@@ -151,7 +151,7 @@ def _verdict(wrong: list[str], story: Story) -> int:
     marks = [truth.mark for truth in story.truths]
     claimed = marks.count(Mark.WRONG)
     if claimed:
-        wrong = [*wrong, f"{claimed} effects were claimed that are not there"]
+        wrong = [*wrong, f"{claimed} claims were made that are not true"]
     good = f"every event counted once, drift 0; {scorecard.right(story.truths):.0%} of the planted truths right, none wrong"
     _say("verdict", "; ".join(wrong) if wrong else good)
     return command.FAILED if wrong else command.GOOD

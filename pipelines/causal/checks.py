@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import t as student
 
-from pipelines.causal import two_way
+from pipelines.causal import estimators, outliers, two_way
 from pipelines.causal.design import Design
 from pipelines.causal.estimators import MAIN, NEIGHBOURS, Main, Scale, groups_of
 from pipelines.causal.partialling import residualised
@@ -134,6 +134,38 @@ def agreement(main: Main, specs: tuple[Estimate, ...], share: float) -> Check:
     words += " Specifications can be wrong together."
     result = CheckResult.FAILED if odd else CheckResult.PASSED
     return Check("agreement", result, words, True, float(max([abs(s.effect - effect) for s in specs], default=0.0)))
+
+
+def odd_answers(main: Main, design: Design, scale: Scale, share: float, k: int, fit: Fit = two_way.fit_rows) -> Check:
+    """The gate: without the answers that are on no scale with the others, effect and error are the same.
+
+    It never says what the effect is without them: the difference would tell what a single person answered.
+
+    Args:
+        share: of the effect, and of its error, that may change. An effect within two errors has not changed either; of the
+            errors without those answers, because one wild answer makes its own error as large as what it does.
+        k: fewer are not counted.
+    """
+    name, odd = "outliers", outliers.odd(design)
+    count = int(np.count_nonzero(odd))
+    told = f"{count}" if count >= k or not count else f"Fewer than {k}"
+    words = f"{told} of {design.rows} outcomes are far from the scale of the others"
+    blind = "It cannot see a mistype that is a possible answer, nor a new scale that is much like the old one."
+    if count and _decides(main, design, scale, odd, share, fit):
+        words += (
+            " and decide the estimate: mistyped, or from another scale. Sent with their scale such answers are refused"
+        )
+        return Check(name, CheckResult.FAILED, f"{words}. {blind}", True)
+    return Check(name, CheckResult.PASSED, f"{words}{' and change little' if count else ''}. {blind}", True)
+
+
+def _decides(main: Main, design: Design, scale: Scale, odd: outliers.Flags, share: float, fit: Fit) -> bool:
+    try:
+        rest = estimators.fe_dml(design.take(np.flatnonzero(~odd)), scale, fit, names=False).estimate
+    except Refused:
+        return True
+    moved = abs(main.estimate.effect - rest.effect) > max(2 * rest.se, share * abs(rest.effect))
+    return moved or abs(main.estimate.se - rest.se) > share * rest.se
 
 
 # ------------------------------------------------------------------------------------------------ robustness

@@ -55,6 +55,8 @@ class CausalEngine:
         Args:
             questions: those of the catalogue whose columns the panel has, when None.
 
+        A question whose numbers cannot be computed becomes a finding that says so; the others are answered all the same.
+
         Raises:
             InvalidInput: a question names a column that the panel has not.
         """
@@ -72,13 +74,23 @@ class CausalEngine:
     def _study(self, panel: Panel, question: Question) -> list[Finding]:
         rows = design.build(panel, question, self.catalogue)
         frame = _Frame(panel, question, self.catalogue, rows, self.thresholds)
-        if refused := _why_not(frame):
+        if refused := _too_little(frame):
             return [refused]
-        scale = estimators.scale_of(rows)
+        try:
+            with np.errstate(over="raise", invalid="raise"):
+                return self._computed(frame)
+        except (InvalidInput, ArithmeticError, np.linalg.LinAlgError) as error:
+            # One question that cannot be computed must not take the answers of all others with it.
+            return [_refused(frame, Status.UNDERPOWERED, f"It cannot be computed from these values: {error}.")]
+
+    def _computed(self, frame: _Frame) -> list[Finding]:
+        scale, limits = estimators.scale_of(frame.rows), self.thresholds
+        if refused := _never_changes(frame, scale):
+            return [refused]
         try:
             return _findings(frame, scale, self._fit)
         except Refused as refusal:
-            check = checks.overlap(scale, 1.0, self.thresholds.within_share, self.thresholds.most_explained)
+            check = checks.overlap(scale, 1.0, limits.within_share, limits.most_explained)
             return [_refused(frame, Status.POOR_OVERLAP, refusal.sentence, checks=(check,))]
 
     def _judged(self, drafts: Sequence[Finding]) -> list[Finding]:
@@ -130,8 +142,8 @@ class _Frame:
         object.__setattr__(self, "left_out", self.catalogue.outcome_values(self.question, self.panel)[1])
 
 
-def _why_not(frame: _Frame) -> Finding | None:
-    """The finding that says why there is no estimate; None when there can be one."""
+def _too_little(frame: _Frame) -> Finding | None:
+    """The finding that says what there is too little of for an estimate; None when there is enough."""
     rows, limits = frame.rows, frame.limits
     waves = np.bincount(rows.week).size if rows.rows else 0
     if waves < limits.periods:
@@ -142,10 +154,13 @@ def _why_not(frame: _Frame) -> Finding | None:
         level = f"{frame.question.assigned}s"
         words = f"{rows.clusters} {level} decide the treatment; {limits.fewest_clusters} are needed for any interval."
         return _refused(frame, Status.TOO_FEW_CLUSTERS, words)
-    if estimators.scale_of(rows).d == 0.0:
-        return _refused(frame, Status.POOR_OVERLAP, f"{frame.question.treatment} never changes within a person.")
-    if estimators.scale_of(rows).y == 0.0:
-        return _refused(frame, Status.POOR_OVERLAP, f"{frame.question.outcome} never changes within a person.")
+    return None
+
+
+def _never_changes(frame: _Frame, scale: Scale) -> Finding | None:
+    for size, name in ((scale.d, frame.question.treatment), (scale.y, frame.question.outcome)):
+        if size == 0.0:
+            return _refused(frame, Status.POOR_OVERLAP, f"{name} never changes within a person.")
     return None
 
 
@@ -232,6 +247,7 @@ def _checks(
         checks.lead(rows, scale, limits.alpha, sight, fit),
         checks.negative_control(rows, limits.alpha, fit),
         checks.overlap(scale, main.explained, limits.within_share, limits.most_explained),
+        checks.odd_answers(main, rows, scale, limits.agreement, limits.k, fit),
         checks.agreement(main, specs, limits.agreement),
         spill,
         *((Check("network", CheckResult.FAILED, words),) if network else ()),

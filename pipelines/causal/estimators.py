@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipelines.causal import two_way
+from pipelines.causal import outliers, two_way
 from pipelines.causal.design import Design
 from pipelines.causal.partialling import filled, residualised
 from pipelines.causal.within import Demeaning, Fit, Groups, regress
@@ -24,6 +24,7 @@ _FOLDS = 5
 class Scale:
     """Standard deviations within persons, which "+1 SD" speaks of, and what is left of the treatment's variation.
 
+    y: of the outcome without what `outliers.odd` finds: one mistyped answer would make any effect look like nothing.
     share: of the treatment's variance that is within persons and weeks. low, high: 5th and 95th percentile of its change
     within persons and weeks, in its unit.
     """
@@ -63,7 +64,7 @@ def scale_of(design: Design) -> Scale:
     both = np.column_stack([design.y, design.d])
     inside = both - means.unit_means(both)
     freedom = max(design.rows - design.people, 1)
-    sd = np.sqrt((inside**2).sum(0) / freedom)
+    sd = np.array([_sd_on_one_scale(design), np.sqrt((inside[:, 1] ** 2).sum() / freedom)])
     change = means.demean(design.d)
     total = float(np.var(design.d))
     rounding = 1e-9 * float(np.abs(both[:, 1]).max(initial=0.0))
@@ -71,6 +72,14 @@ def scale_of(design: Design) -> Scale:
         return Scale(float(sd[0]), 0.0, 0.0, 0.0, 0.0)
     low, high = np.quantile(change, [0.05, 0.95])
     return Scale(float(sd[0]), float(sd[1]), float(np.var(change)) / total, float(low), float(high))
+
+
+def _sd_on_one_scale(design: Design) -> float:
+    kept = np.flatnonzero(~outliers.odd(design))
+    y, unit = design.y[kept], np.unique(design.unit[kept], return_inverse=True)[1]
+    count = np.bincount(unit)
+    inside = y - (np.bincount(unit, y) / np.maximum(count, 1))[unit]
+    return float(np.sqrt((inside**2).sum() / max(len(y) - len(count), 1)))
 
 
 def fe_dml(

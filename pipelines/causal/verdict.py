@@ -143,6 +143,11 @@ def _nothing(finding: Finding, limits: Thresholds) -> tuple[Status, str] | None:
         return None
     assert finding.mde is not None
     mde_sd = _in_sd(finding, finding.mde)
+    if finding.estimate is not None and finding.estimate.p < limits.alpha:
+        return (
+            Status.UNDERPOWERED,
+            "It stands out alone, but not beside all tests of the run and other ways to estimate it.",
+        )
     if mde_sd > limits.mde_sd:
         words = f"Not told from zero; an effect under {mde_sd:.2f} SD would have been missed."
         return Status.UNDERPOWERED, words
@@ -181,6 +186,7 @@ _RULES: tuple[Rule, ...] = (
     _gate("overlap", Status.POOR_OVERLAP, "There is too little to compare within persons and weeks."),
     _proxy,
     _of_neighbours,
+    _gate("outliers", Status.SPEC_SENSITIVE, "A few answers that are on no scale with the others decide the estimate."),
     _gate("lead", Status.FEEDBACK_OR_CONFOUNDING, "What comes later already shows before: feedback or a hidden cause."),
     _gate("negative_control", Status.FEEDBACK_OR_CONFOUNDING, "Something changes that the treatment cannot change."),
     _network,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import unicodedata
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,6 +34,7 @@ from pipelines.model import (
     RosterKind,
     Scope,
 )
+from pipelines.privacy.traces import check_text
 
 SPECVERSION = "1.0"
 DATASCHEMA = "causal-organism/interaction/1"
@@ -40,29 +42,12 @@ FIELD = b"event"
 MAX_BYTES = 32_768
 MAX_TARGETS = 200
 FUTURE_MS = 5 * 60_000
+MOST_VALUE = 1e12
 TIMED = frozenset({Medium.MEETING, Medium.CALL, Medium.CONTACT})
-FORBIDDEN = frozenset(
-    [
-        "text",
-        "body",
-        "subject",
-        "title",
-        "content",
-        "summary",
-        "snippet",
-        "sentiment",
-        "emotion",
-        "mood",
-        "name",
-        "email",
-        "phone",
-        "ip",
-        "url",
-        "file",
-        "attachment",
-        "location",
-    ]
-)
+FORBIDDEN = frozenset([
+    "text", "body", "subject", "title", "content", "summary", "snippet", "sentiment", "emotion", "mood", "name", "email",
+    "phone", "ip", "url", "file", "attachment", "location",
+])  # fmt: skip
 
 # `$(?!\n)`: Python's `$` also matches before a final newline, which would let "p_...\n" through (msgspec searches).
 Person = Annotated[str, msgspec.Meta(pattern=r"^p_[0-9a-f]{16,40}$(?!\n)")]
@@ -72,6 +57,13 @@ Id = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$(?!\n)",
 #: RFC 3986 characters less `@`: a source such as /mail/anna@corp would carry a person into every table.
 Source = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._~:/?#\[\]!$&'()*+,;=%-]{1,255}$(?!\n)", min_length=1)]
 Label = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f@]{1,64}$(?!\n)", min_length=1, max_length=64)]
+#: A team's name is shown, and "A|B" is a pair of teams. No marks that turn a line around.
+Team = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[^\x00-\x1f\x7f-\x9f@|\u2028-\u202e\u2066-\u2069]{1,64}$(?!\n)", min_length=1, max_length=64
+    ),
+]
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -86,7 +78,7 @@ class InteractionData(msgspec.Struct):
 
 class RosterData(msgspec.Struct):
     person: Person
-    team: Label | None = None
+    team: Team | None = None
     role_class: Label | None = None
     manager: Person | None = None
     tz: Label | None = None
@@ -140,6 +132,8 @@ _KNOWN = frozenset({"specversion", "dataschema", "type", "data", "datacontenttyp
 _PEOPLE = ("actor", "targets", "person", "manager")
 _PSEUDONYM = re.compile(r"[px]_[0-9a-f]{16,40}")
 _PATH = re.compile(r"`\$\.?([a-z_]*)")
+#: "1-7", "0-100", "-3-3" or "0.5 - 9.5" bound a value; any other scale is a label and bounds nothing.
+_SCALE = re.compile(r"\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*[-\u2013]\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*")
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -253,7 +247,7 @@ def _build(kind: str, envelope: Envelope, data: Any) -> Event | Refusal:
         case RosterData():
             return _roster(head, RosterKind(kind.removeprefix("roster.")), data)
         case OutcomeData():
-            return Outcome(*head, data.person, data.measure, data.value, data.scale, data.period)
+            return _outcome(head, data)
         case RetractionData():
             return Retraction(*head, event_key(data.source, data.id))
         case PrivacyData():
@@ -280,9 +274,24 @@ def _interaction(head: tuple[str, int, str, int], medium: Medium, data: Interact
 def _roster(head: tuple[str, int, str, int], kind: RosterKind, data: RosterData) -> RosterChange | Refusal:
     if data.tz is not None and data.tz not in _zones():
         return Refusal(Code.BAD_FORMAT, "tz is not an IANA time zone such as Europe/Berlin")
+    if data.team is not None and check_text(unicodedata.normalize("NFKC", data.team)):
+        return Refusal(Code.RAW_IDENTIFIER, "team reads as a pseudonym or an e-mail address, perhaps encoded")
     if kind is not RosterKind.LEFT and data.team is None:
         return Refusal(Code.MISSING_FIELD, f"roster.{kind} needs team")
     return RosterChange(*head, kind, data.person, data.team, data.role_class, data.manager, data.tz)
+
+
+def _outcome(head: tuple[str, int, str, int], data: OutcomeData) -> Outcome | Refusal:
+    """A mistyped answer is refused here: further on it would be one of thousands, and could still decide an estimate."""
+    if abs(data.value) > MOST_VALUE:
+        return Refusal(Code.BAD_FORMAT, f"value is beyond {MOST_VALUE:.0e}: no survey or count is as large")
+    bounds = _SCALE.fullmatch(data.scale or "")
+    low, high = map(float, bounds.groups()) if bounds else (0.0, 0.0)
+    if low < high and not low <= data.value <= high:
+        return Refusal(
+            Code.BAD_FORMAT, "value lies outside its own scale: a mistyped answer, or another scale than it says"
+        )
+    return Outcome(*head, data.person, data.measure, data.value, data.scale, data.period)
 
 
 @cache

@@ -13,6 +13,7 @@ import numpy as np
 from pipelines.causal import panel, two_way
 from pipelines.causal.engine import CausalEngine
 from pipelines.causal.panel import PART, Panel
+from pipelines.causal.questions import Catalogue
 from pipelines.causal.verdict import FLOOR, Thresholds
 from pipelines.causal.within import Fit
 from pipelines.evidence import Finding, Floats
@@ -34,6 +35,7 @@ def run_causal_analysis(
     outcomes: Iterable[tuple[str, datetime, str, float]],
     *,
     k: int = FLOOR,
+    catalogue: Catalogue | None = None,
     cores: Cores = in_memory,
     progress: Progress = lambda *_: None,
 ) -> tuple[Finding, ...]:
@@ -42,6 +44,7 @@ def run_causal_analysis(
     Args:
         outcomes: (person, time, measure, value), in any order.
         k: no number is about fewer people.
+        catalogue: what may be asked; the one that comes with the program by default.
         progress: called with questions done, questions in all, and the one that is next.
     """
     found = panel_of(weeks, outcomes)
@@ -50,7 +53,7 @@ def run_causal_analysis(
     usual = Thresholds()
     limits = replace(usual, k=k, team_people=max(k, usual.team_people))
     with cores(*found.values.shape) as fit:
-        return CausalEngine(limits, fit=fit).analyse(found, progress=progress)
+        return CausalEngine(limits, catalogue, fit).analyse(found, progress=progress)
 
 
 def panel_of(weeks: Sequence[WeekRows], outcomes: Iterable[tuple[str, datetime, str, float]]) -> Panel:

@@ -33,6 +33,7 @@ class Mark(StrEnum):
     SILENT = "rightly silent"
     MISSED = "missed"
     WRONG = "wrongly claimed"
+    NOT_ANSWERED = "not answered"
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ LEVEL_WORDS = {
     Level.FAR_ABOVE: "far above normal",
 }
 
-MARK_SIGNS = {Mark.FOUND: "✓", Mark.SILENT: "✓", Mark.MISSED: "✗", Mark.WRONG: "!"}
+MARK_SIGNS = {Mark.FOUND: "✓", Mark.SILENT: "✓", Mark.MISSED: "✗", Mark.WRONG: "!", Mark.NOT_ANSWERED: "–"}
 
 #: What a state asks of the reader.
 STATES = {

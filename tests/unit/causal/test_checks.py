@@ -11,6 +11,7 @@ import pytest
 from pipelines.causal import checks, estimators
 from pipelines.causal.design import Design, Extra
 from pipelines.causal.estimators import Main, Scale
+from pipelines.causal.within import Groups, regress
 from pipelines.evidence import Check, CheckResult, Estimate
 from tests.support import panels
 from tests.support.panels import World
@@ -160,3 +161,18 @@ def test_a_lead_test_that_could_not_have_seen_enough_is_not_passed() -> None:
     found = checks.lead(rows, estimators.scale_of(rows), 0.05, least=0.01)
     assert found.result is CheckResult.NOT_RUN
     assert "too much beside this effect" in found.words
+
+
+def test_the_size_that_is_said_to_be_visible_is_seen_four_times_in_five() -> None:
+    """200 panels with an effect of just that size; half of it, the control, is seen far less often."""
+    rng = np.random.default_rng(5)
+    unit, week = (codes.ravel() for codes in np.indices((90, 6)))
+    groups = Groups(unit, week, unit // 3)
+    seen = {1.0: 0, 0.5: 0}
+    for _ in range(200):
+        d, noise = (rng.normal(size=540) + rng.normal(size=(30, 6))[unit // 3, week] for _ in range(2))
+        size = checks.visible(regress(noise, d[:, None], groups, "").se, 30)
+        for share in seen:
+            seen[share] += regress(noise + share * size * d, d[:, None], groups, "").p < 0.05
+    assert 0.72 < seen[1.0] / 200 < 0.88
+    assert seen[0.5] / 200 < 0.45

@@ -44,6 +44,8 @@ def finding(effect: float = 0.3, se: float = 0.03, **changes: object) -> Finding
         (finding(checks=checks(failed=("overlap",))), Status.POOR_OVERLAP),
         (finding(checks=checks(failed=("agreement",))), Status.SPEC_SENSITIVE),
         (finding(checks=checks(failed=("robustness",))), Status.SPEC_SENSITIVE),
+        (finding(checks=checks(failed=("outliers", "lead"))), Status.SPEC_SENSITIVE),
+        (finding(effect=0.01, checks=checks(failed=("outliers",))), Status.SPEC_SENSITIVE),  # and not "no effect"
         (finding(outcome_kind="proxy"), Status.EXPLORATORY_PROXY),
         (finding(outcome_kind="operational"), Status.EXPLORATORY_PROXY),
         (finding(outcome_kind="event"), Status.CREDIBLE),
@@ -51,7 +53,7 @@ def finding(effect: float = 0.3, se: float = 0.03, **changes: object) -> Finding
         (finding(people=12, subject_kind=SubjectKind.TEAM, subject="A"), Status.CREDIBLE),
         (finding(effect=0.01, se=0.03), Status.NO_EFFECT),
         (finding(effect=0.01, se=0.08), Status.UNDERPOWERED),
-        (finding(q_bh=0.2), Status.NO_EFFECT),
+        (finding(q_bh=0.2), Status.UNDERPOWERED),  # alone it was seen: "would have been seen" would be untrue
         (finding(effect=0.02, se=0.002), Status.NO_EFFECT),  # there, and too small
         (finding(question="q.spillover", interference=True), Status.EXPLORATORY_PROXY),
         (finding(interference=True), Status.CREDIBLE),
@@ -68,7 +70,7 @@ def test_an_interval_that_reaches_zero_through_another_specification_is_not_cred
     found = finding()
     assert found.estimate is not None
     wide = replace(found, estimate=replace(found.estimate, ci_low=-0.01))
-    assert judge(wide, LIMITS)[0] is Status.NO_EFFECT
+    assert judge(wide, LIMITS)[0] is Status.UNDERPOWERED
 
 
 def test_the_deciding_reason_comes_first_and_the_others_follow() -> None:

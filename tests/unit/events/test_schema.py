@@ -134,6 +134,65 @@ def test_each_fault_has_its_code(payload: bytes, expected: Code) -> None:
     assert code(payload) is expected
 
 
+@pytest.mark.parametrize(
+    ("team", "expected"),
+    [
+        ("A|B", Code.BAD_FORMAT),
+        ("red\x1b[31m", Code.BAD_FORMAT),
+        ("red\u202egnitekram", Code.BAD_FORMAT),
+        ("red\u2028blue", Code.BAD_FORMAT),
+        ("p_0123456789abcdef", Code.RAW_IDENTIFIER),
+        ("team of P_0123456789ABCDEF", Code.RAW_IDENTIFIER),
+        ("ops.team%40acme.com", Code.RAW_IDENTIFIER),
+        ("ops&#64;acme.com", Code.RAW_IDENTIFIER),
+        ("sales\uff20acme.com", Code.RAW_IDENTIFIER),
+    ],
+)
+@pytest.mark.parametrize("kind", ["roster.joined", "roster.left"])
+def test_a_team_is_not_named_like_a_person_a_pair_or_a_command(kind: str, team: str, expected: Code) -> None:
+    assert code(make.other(kind, "a", person=person(1), team=team)) is expected
+
+
+@pytest.mark.parametrize("team", ["R&D [/]", "Vertrieb Süd", "営業", "50% club", "p_team", "sales, north"])
+def test_an_ordinary_name_of_a_team_is_taken(team: str) -> None:
+    event, _ = schema.parse(make.other("roster.joined", "a", person=person(1), team=team))
+    assert isinstance(event, RosterChange)
+    assert event.team == team
+
+
+def answer(value: float, scale: str | None) -> bytes:
+    return make.other("outcome.recorded", "a", person=person(1), measure="survey", value=value, scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("value", "scale"),
+    [(55, "1-7"), (0.9, "1-7"), (7.01, "1 - 7"), (101, "0\u2013100"), (-4, "-3-3"), (-3.5, "-3--1"), (10, "0.5-9.5")],
+)
+def test_an_answer_outside_its_own_scale_is_refused_in_clear_words(value: float, scale: str) -> None:
+    event, _ = schema.parse(answer(value, scale))
+    assert isinstance(event, Refusal)
+    assert event.code is Code.BAD_FORMAT
+    assert "outside its own scale" in event.words
+    assert str(value) not in event.words
+
+
+@pytest.mark.parametrize(
+    ("value", "scale"),
+    [(1, "1-7"), (7, "1-7"), (6.5, "1 - 7"), (-3, "-3-3"), (-2, "-3--1"), (9.5, "0.5-9.5"), (1e12, None)]
+    + [(55, scale) for scale in (None, "", "7-1", "2026-03", "points", "1-7-9", "a-b", "1-", "-7")],
+)
+def test_an_answer_on_its_scale_or_without_bounds_is_taken(value: float, scale: str | None) -> None:
+    assert isinstance(schema.parse(answer(value, scale or None))[0], Outcome)
+
+
+@pytest.mark.parametrize("value", [1.1e12, -1e160, 1e300])
+def test_an_answer_beyond_any_scale_is_refused(value: float) -> None:
+    event, _ = schema.parse(answer(value, None))
+    assert isinstance(event, Refusal)
+    assert event.code is Code.BAD_FORMAT
+    assert code(answer(1, None).replace(b'"value":1', b'"value":1e400')) is Code.BAD_JSON
+
+
 @pytest.mark.parametrize("key", sorted(schema.FORBIDDEN))
 def test_content_is_refused_at_any_depth_and_in_any_case(key: str) -> None:
     deep: object = {key.upper(): "x"}

@@ -8,14 +8,13 @@ from itertools import groupby
 
 import numpy as np
 
-from pipelines.causal.engine import CausalEngine
 from pipelines.evidence import Status
 from pipelines.jobs import causal
 from pipelines.person_weeks import WeekRows
 from tests.support import panels
 from tests.support.panels import CATALOGUE, QUESTION, World
 
-ENGINE = CausalEngine(catalogue=replace(CATALOGUE, questions=(replace(QUESTION, by_team=False),)))
+ASKED = replace(CATALOGUE, questions=(replace(QUESTION, by_team=False),))
 
 
 def weeks_of(drawn: panels.Drawn) -> Iterator[WeekRows]:
@@ -42,7 +41,7 @@ def test_weeks_make_the_same_panel_as_their_columns() -> None:
 
 def test_findings_survive_the_way_between_steps() -> None:
     drawn = panels.drawn(World(people=100, weeks=9), 1)
-    found = causal.run_causal_analysis(list(weeks_of(drawn)), drawn.outcomes, engine=ENGINE)
+    found = causal.run_causal_analysis(list(weeks_of(drawn)), drawn.outcomes, catalogue=ASKED)
     assert [f.question for f in found] == ["load.tired"]
     assert found[0].estimate is not None
     assert causal.unpack(causal.pack(found)) == list(found)
@@ -50,7 +49,7 @@ def test_findings_survive_the_way_between_steps() -> None:
 
 def test_a_finding_without_an_estimate_survives_too() -> None:
     drawn = panels.drawn(World(people=100, weeks=5), 1)
-    found = causal.run_causal_analysis(list(weeks_of(drawn)), drawn.outcomes, engine=ENGINE)
+    found = causal.run_causal_analysis(list(weeks_of(drawn)), drawn.outcomes, catalogue=ASKED)
     assert found[0].status is Status.NOT_ENOUGH_HISTORY
     assert causal.unpack(causal.pack(found)) == list(found)
 
@@ -58,3 +57,15 @@ def test_a_finding_without_an_estimate_survives_too() -> None:
 def test_without_weeks_there_is_nothing_to_ask() -> None:
     assert causal.run_causal_analysis([], []) == ()
     assert causal.unpack(causal.pack(())) == []
+
+
+def test_one_question_that_cannot_be_computed_fails_no_run() -> None:
+    drawn = panels.drawn(World(people=60, team=6, weeks=9), 1)
+    wild = [answer._replace(measure="wild", value=1e160 * answer.value) for answer in drawn.outcomes]
+    asked = replace(ASKED, questions=(replace(ASKED.questions[0], id="load", outcome="survey:*"),))
+    found = causal.run_causal_analysis(list(weeks_of(drawn)), [*drawn.outcomes, *wild], catalogue=asked)
+    tired, other = found
+    assert (tired.question, other.question) == ("load.tired", "load.wild")
+    assert tired.estimate is not None
+    assert (other.status, other.estimate) == (Status.UNDERPOWERED, None)
+    assert "cannot be computed" in other.reasons[0]
