@@ -172,10 +172,8 @@ def _chosen(stores: Stores, options: argparse.Namespace) -> list[DeadLetter]:
     found = {id_: stores.letters.get(lane, id_) for id_ in options.id}
     gone = [id_ for id_, letter in found.items() if letter is None]
     words = f"no letter here with id {', '.join(gone)}: replayed or dropped before, or mistyped; see `dlq list`"
-    if len(gone) == len(found):
-        raise InvalidInput(words)
     if gone:
-        command.say(words)
+        command.say(words)  # no error: to replay or drop again is to be safe, in a script too
     return [letter for letter in found.values() if letter is not None]
 
 
