@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import redis
@@ -18,34 +18,29 @@ import redis
 from pipelines import embedded
 from pipelines.archive import effects
 from pipelines.archive.store import PostgresArchive
-from pipelines.archive.weeks import PostgresWeeks
 from pipelines.cache.store import RedisCache
-from pipelines.causal import distributed
-from pipelines.causal.within import Fit
 from pipelines.embedded import Server
 from pipelines.errors import InvalidInput, PermanentError
 from pipelines.events.dead_letters import RedisDeadLetters
 from pipelines.events.redis_client import open_redis
 from pipelines.events.stream import DEFAULT_NAMES, SUSPECT_AFTER, Names, RedisLease, RedisStream
 from pipelines.graph.builder import EventDrivenGraphBuilder
-from pipelines.graph.metrics_store import Neo4jMetrics
 from pipelines.graph.store import Neo4jGraph
 from pipelines.interventions import policy
 from pipelines.interventions.store import PostgresProposals
-from pipelines.jobs import turns
-from pipelines.jobs.full import FullStores
 from pipelines.jobs.incremental import Upkeep
 from pipelines.jobs.ingest import Rules, Stores
-from pipelines.jobs.refresh import turn
-from pipelines.jobs.turns import Plan
 from pipelines.keys import key_file
 from pipelines.migrate import migrate
 from pipelines.outbox.store import SqliteOutbox
 from pipelines.postgres import alone, open_pool, translated
 from pipelines.report.progress import waiting
 from pipelines.settings import Settings
-from pipelines.timeseries.step_results import StepResults
-from pipelines.timeseries.store import TimescaleMetricsWriter
+
+if TYPE_CHECKING:
+    from pipelines.causal.within import Fit
+    from pipelines.jobs.full import FullStores
+    from pipelines.jobs.turns import Plan
 
 _log = logging.getLogger(__name__)
 NAMES = DEFAULT_NAMES
@@ -228,6 +223,7 @@ def pseudonym_key(settings: Settings) -> bytes:
 
 
 # ------------------------------------------------------------------------------------------------ weigh and propose
+# What these need is imported in them: statistics take two seconds to import, which no other command need pay.
 
 
 @contextmanager
@@ -237,6 +233,12 @@ def full_stores(settings: Settings, where: Endpoints) -> Iterator[FullStores]:
     Raises:
         TransientError, PermanentError: naming the store that cannot be reached or does not let us in.
     """
+    from pipelines.archive.weeks import PostgresWeeks
+    from pipelines.graph.metrics_store import Neo4jMetrics
+    from pipelines.jobs.full import FullStores
+    from pipelines.timeseries.step_results import StepResults
+    from pipelines.timeseries.store import TimescaleMetricsWriter
+
     with ExitStack() as stack:
         pool = stack.enter_context(open_pool(where.postgres))
         graph = Neo4jGraph(where.graph, where.graph_user, where.graph_password, where.graph_database, NAMES.consumer)
@@ -262,6 +264,8 @@ def full_stores(settings: Settings, where: Endpoints) -> Iterator[FullStores]:
 @contextmanager
 def _core(settings: Settings, rows: int, columns: int) -> Iterator[Fit]:
     """Where the regressions of a panel run: by its size and the settings."""
+    from pipelines.causal import distributed
+
     configured = distributed.Configured(settings.causal_engine, settings.dask_scheduler)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     choice = distributed.which_engine(rows, columns, memory, configured)
@@ -274,6 +278,8 @@ def _turns(settings: Settings, where: Endpoints, stack: ExitStack) -> Callable[[
     """The embedded graph has no locks that wait: without turns, many small writes would starve one large one."""
     if settings.graph_url is not None:
         return nullcontext
+    from pipelines.jobs.refresh import turn
+
     client = stack.enter_context(_client(where.redis))
     return partial(turn, RedisLease(client, where.redis, NAMES, timedelta(seconds=settings.lease_s)))
 
@@ -307,6 +313,8 @@ def policy_rules(settings: Settings) -> policy.Rules:
 
 def plan(settings: Settings, now: datetime, resume: str | None = None, **rest: Any) -> Plan:
     """The full run of this hour, or the one of that name again; `rest` as in `Plan`."""
+    from pipelines.jobs import turns
+
     window, history = timedelta(days=settings.window_days), timedelta(weeks=settings.history_weeks)
     rest |= {"k": settings.min_group_size, "points": timedelta(days=settings.points_days)}
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,3 +146,10 @@ def test_the_embedded_servers_are_pinned_alike_everywhere() -> None:
 
 def _text(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
+
+
+def test_statistics_are_imported_only_where_they_are_needed() -> None:
+    """They take two seconds, which `dlq list` or an incremental run need not pay."""
+    code = "import sys, pipelines.wiring; print(*sorted({'scipy', 'sklearn', 'duckdb', 'numba'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
