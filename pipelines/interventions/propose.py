@@ -6,7 +6,7 @@ weaker, or a limit is reached, it is `blocked` and says what would unblock it; w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from math import isfinite
@@ -78,8 +78,11 @@ class SafeActionOrchestrator:
         proposals: list[Proposal] = []
         if context.halted:
             return proposals
-        for case in _cases(findings, bands):
-            if proposal := self._weigh(case, context):
+        cases = _cases(findings, bands)
+        waiting = {case.thing for case in cases}
+        for case in cases:
+            waiting.discard(case.thing)
+            if proposal := self._weigh(case, _without(waiting, context)):
                 proposals.append(proposal)
                 others = [p for p in context.standing if p.id != proposal.id]
                 context = replace(context, standing=[*others, proposal])  # the next one finds the budget used
@@ -129,6 +132,12 @@ class SafeActionOrchestrator:
             expires_at=None,
         )
         return _judged(_registered(draft), case.finding, context)
+
+
+def _without(waiting: Collection[tuple[TargetKind, str, str]], context: Context) -> Context:
+    """What is still to be weighed again uses up no budget yet: else a second turn of a run would judge another way."""
+    keeps = [p for p in context.standing if p.thing not in waiting or p.state not in lifecycle.REVISABLE]
+    return replace(context, standing=keeps)
 
 
 # ------------------------------------------------------------------------------------------------ which case

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines import steps
 from pipelines.errors import InvalidInput, PermanentError, Refused, TransientError
-from pipelines.evidence import State
+from pipelines.evidence import State, SubjectKind
 from pipelines.jobs import full, refresh, telling, turns
 from pipelines.jobs.full import FullRun, FullStores
 from pipelines.jobs.turns import Plan
@@ -58,7 +58,7 @@ class Office:
         self.world, self.marker = World(), Marker()
         self.weeks = WeekWorld(weeks=weeks(people))
         self.points, self.results, self.proposals = FakeTimeSeries(), FakeStepResults(), FakeProposals()
-        self.is_free = True
+        self.is_free, self.found = True, FOUND
         for n in range(people):
             self.world.people[person(n)] = {
                 "team": "red" if n < people // 2 else "blue",
@@ -88,7 +88,7 @@ class Office:
 
     def run(self, stage: Stage | None = None, *, resume: bool = False, now: datetime = NOW, **rest: Any) -> FullRun:
         made = turns.resumed(plan().run, now, WINDOW, HISTORY, **rest) if resume else plan(now, **rest)
-        with canned(FOUND):
+        with canned(self.found):
             return (stage or Stage()).run(self.stores(), made, resume=resume)
 
     def left(self) -> dict[str, Any]:
@@ -98,12 +98,12 @@ class Office:
             "nodes": {p: {k: v for k, v in its.items() if k != "refreshed_at"} for p, its in nodes.items()},
             "marker": asdict(self.marker),
             "weeks": {week: as_table(rows) for week, rows in self.weeks.weeks.items()},
-            "points": self.points.kept.points,
-            "findings": self.points.kept.findings,
-            "baselines": self.points.kept.baselines,
+            "points": dict(self.points.kept.points),
+            "findings": dict(self.points.kept.findings),
+            "baselines": dict(self.points.kept.baselines),
             "results": {key: result.payload for key, result in self.results.kept.items()},
-            "proposals": self.proposals.there,
-            "audit": self.proposals.rows,
+            "proposals": dict(self.proposals.there),
+            "audit": list(self.proposals.rows),
         }
 
 
@@ -170,6 +170,21 @@ def test_the_same_window_again_changes_nothing() -> None:
     again = office.run(now=NOW + timedelta(minutes=20))
     assert office.left() == first
     assert again.steps[2].counts["points_changed"] == 0
+
+
+def test_what_a_run_proposed_does_not_stand_in_the_way_of_the_same_run_again() -> None:
+    """For all it is not shown to help, for one team it is: and the second turn finds that team's proposal already there."""
+    office = Office()
+    of_red = finding(id="f2", subject_kind=SubjectKind.TEAM, subject="red", people=6)
+    for_all = finding(contrast_effect=(-0.20, -0.80, 0.40), effect_sd=0.5)
+    office.found = [for_all, of_red]
+    office.run()
+    first = office.left()
+    assert {p.target.key: p.state for p in office.proposals.there.values()} == {
+        "": State.BLOCKED, "red": State.PENDING_APPROVAL,
+    }  # fmt: skip
+    office.run(now=NOW + timedelta(minutes=20))
+    assert office.left() == first
 
 
 def test_whoever_said_not_to_propose_may_resume_the_run_and_have_it_proposed() -> None:
