@@ -336,7 +336,7 @@ def _draft(
     return Finding(
         id=_id(frame, SubjectKind.ORG, "", ""),
         question=question.id,
-        words=f"Does more {treatment.words} {span} change {_outcome_words(frame)} after it?",
+        words=f"Does a rise in {treatment.words} {span} change {_outcome_words(frame)} after it?",
         treatment=question.treatment,
         treatment_unit=treatment.unit,
         outcome=question.outcome,

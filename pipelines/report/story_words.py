@@ -106,8 +106,8 @@ def group(kind: SubjectKind, subject: str) -> str:
 
 
 def plain(name: str) -> str:
-    """A name of the data as words: `after_hours_share` is `after hours share`."""
-    return name.replace("_", " ")
+    """A name of the data as words: `after_hours_share` is `after hours share`, `outcome:rest` is `rest`."""
+    return name.rpartition(":")[2].replace("_", " ")
 
 
 def number(value: float, places: int | None = None) -> str:
