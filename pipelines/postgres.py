@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -46,6 +46,16 @@ def transaction(pool: Pool) -> Iterator[Connection]:
     url = pool.conninfo if isinstance(pool.conninfo, str) else ""
     with translated(url), pool.connection() as connection:
         yield connection
+
+
+def runner(statements: Mapping[str, str]) -> Callable[..., list[tuple[Any, ...]]]:
+    """`run(connection, name, **parameters)`: the rows of a statement by its name; none where it gives no rows."""
+
+    def run(connection: Connection, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        cursor = connection.execute(statements[name], parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    return run
 
 
 @contextmanager

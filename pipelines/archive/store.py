@@ -12,9 +12,10 @@ import msgspec
 from pipelines import queries
 from pipelines.archive.effects import unpack
 from pipelines.model import DeadLetter, Interaction, Lane, Medium, RosterChange, RosterKind, Scope, Tie
-from pipelines.postgres import Connection, Pool, transaction
+from pipelines.postgres import Connection, Pool, runner, transaction
 
 _Q = queries.load("pipelines.archive", "queries.sql")
+_run = runner(_Q)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _CHUNK = 5_000
@@ -114,11 +115,6 @@ class PostgresArchive:
 
     def _transaction(self) -> AbstractContextManager[Connection]:
         return transaction(self._pool)
-
-
-def _run(connection: Connection, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    cursor = connection.execute(_Q[name], parameters)
-    return cursor.fetchall() if cursor.description else []
 
 
 def _interaction(row: tuple[Any, ...]) -> Interaction:

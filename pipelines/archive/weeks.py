@@ -27,9 +27,10 @@ from pipelines.person_weeks import (
     WeekRows,
     WeekState,
 )
-from pipelines.postgres import Connection, Pool, transaction
+from pipelines.postgres import Connection, Pool, runner, transaction
 
 _Q = queries.load("pipelines.archive", "weeks.sql")
+_run = runner(_Q)
 _CHUNK = 50_000
 _MEDIUM = {medium.value: place for place, medium in enumerate(MEDIA)}
 _SCOPE = {scope.value: place for place, scope in enumerate(SCOPES)}
@@ -101,11 +102,6 @@ class PostgresWeeks:
                 return False
             _run(connection, "set_strain", week=rows.week, rows=msgspec.json.encode(encoded).decode())
             return True
-
-
-def _run(connection: Connection, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    cursor = connection.execute(_Q[name], parameters)
-    return cursor.fetchall() if cursor.description else []
 
 
 def _settle(connection: Connection, marks: Sequence[Mark]) -> None:

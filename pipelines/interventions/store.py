@@ -32,9 +32,10 @@ from pipelines.interventions.proposal import (
     from_body,
     mirrored,
 )
-from pipelines.postgres import Connection, Pool, transaction
+from pipelines.postgres import Connection, Pool, runner, transaction
 
 _Q = queries.load("pipelines.interventions", "queries.sql")
+_run = runner(_Q)
 #: How long an ended proposal is looked at again: longer than any cool-down.
 _REMEMBERED = timedelta(days=400)
 _LOCK = "one_at_a_time"
@@ -284,8 +285,3 @@ def _proposal(row: tuple[Any, ...]) -> Proposal:
     agreed = replace(found.approval, decisions=made)
     link = AuditLink(prev_hash, hash_)
     return replace(found, state=State(state), changed_at=changed_at, approval=agreed, audit=link)
-
-
-def _run(connection: Connection, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    cursor = connection.execute(_Q[name], parameters)
-    return cursor.fetchall() if cursor.description else []

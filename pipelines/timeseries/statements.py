@@ -5,15 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines import queries
-from pipelines.postgres import Connection
+from pipelines.postgres import Connection, runner
 
 Q = queries.load("pipelines.timeseries", "queries.sql")
-
-
-def rows(connection: Connection, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    """What a statement gives; empty when it gives no rows."""
-    cursor = connection.execute(Q[name], parameters)
-    return cursor.fetchall() if cursor.description else []
+rows = runner(Q)
 
 
 def change(connection: Connection, name: str, **parameters: Any) -> int:
