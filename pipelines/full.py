@@ -92,16 +92,12 @@ def publish(story: Story, config: Settings, path: Path | None, *, as_json: bool 
 
 def _through_prefect(wanted: Wanted) -> Story:
     from pipelines.full import full as flow_
+    from pipelines.skin import outcome
 
-    state: Any = flow_(resume=wanted.resume, propose=wanted.propose, requested_by=wanted.by, return_state=True)
-    if state.name == SKIPPED:
-        code, _, sentence = (state.message or "").partition(": ")
-        raise Refused(code, sentence)
-    story: Story = state.result()
+    state = flow_(resume=wanted.resume, propose=wanted.propose, requested_by=wanted.by, return_state=True)
+    story: Story = outcome(state)
     return story
 
-
-SKIPPED = "Skipped"
 
 if __name__ == "__main__":
     raise SystemExit(command.run(main))
@@ -111,9 +107,8 @@ if __name__ == "__main__":
 
 from prefect import flow  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.states import Completed  # noqa: E402
 
-from pipelines.skin import as_task  # noqa: E402
+from pipelines.skin import as_task, skipped  # noqa: E402
 
 
 @flow(name="full", timeout_seconds=_TIMEOUT_S, log_prints=False)
@@ -122,4 +117,4 @@ def full(resume: str | None = None, propose: bool = True, requested_by: str = ""
     try:
         return run_once(settings.load(), as_task, Wanted(resume, propose, requested_by))
     except Refused as refused:
-        return Completed(name=SKIPPED, message=str(refused))
+        return skipped(refused)

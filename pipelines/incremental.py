@@ -77,16 +77,12 @@ def _seconds(text: str) -> float:
 
 def _through_prefect(accept_invalid: bool) -> RunReport:
     from pipelines.incremental import incremental as flow_
+    from pipelines.skin import outcome
 
-    state: Any = flow_(accept_invalid=accept_invalid, return_state=True)
-    if state.name == SKIPPED:
-        code, _, sentence = (state.message or "").partition(": ")
-        raise Refused(code, sentence)
-    report: RunReport = state.result()
+    state = flow_(accept_invalid=accept_invalid, return_state=True)
+    report: RunReport = outcome(state)
     return report
 
-
-SKIPPED = "Skipped"
 
 if __name__ == "__main__":
     raise SystemExit(command.run(main))
@@ -96,9 +92,8 @@ if __name__ == "__main__":
 
 from prefect import flow  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.states import Completed  # noqa: E402
 
-from pipelines.skin import as_task  # noqa: E402
+from pipelines.skin import as_task, skipped  # noqa: E402
 
 
 @flow(name="incremental", timeout_seconds=_TIMEOUT_S, log_prints=False)
@@ -107,4 +102,4 @@ def incremental(accept_invalid: bool = False) -> RunReport | State[Any]:
     try:
         return run_once(settings.load(), as_task, accept_invalid=accept_invalid)
     except Refused as refused:
-        return Completed(name=SKIPPED, message=str(refused))
+        return skipped(refused)

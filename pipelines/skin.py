@@ -12,10 +12,32 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 
 from pipelines import steps
+from pipelines.errors import Refused
 
 T = TypeVar("T")
+
+
+SKIPPED = "Skipped"
+
+
+def skipped(refused: Refused) -> State[Any]:
+    """A run that a rule refused: no failure, and nobody is paged."""
+    return Completed(name=SKIPPED, message=str(refused))
+
+
+def outcome(state: State[Any]) -> Any:
+    """What a flow returned.
+
+    Raises:
+        Refused: it was skipped. Else whatever the flow raised.
+    """
+    if state.name == SKIPPED:
+        code, _, sentence = (state.message or "").partition(": ")
+        raise Refused(code, sentence)
+    return state.result()
 
 
 def as_task(function: Callable[..., T], *args: Any) -> T:
