@@ -17,6 +17,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+#: No number is about fewer people, whatever the settings say: they may raise k, never lower it.
+K_FLOOR = 5
+
+
 class SubjectKind(StrEnum):
     PERSON = "person"
     TEAM = "team"

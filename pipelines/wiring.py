@@ -241,9 +241,9 @@ def full_stores(settings: Settings, where: Endpoints) -> Iterator[FullStores]:
 
     with ExitStack() as stack:
         pool = stack.enter_context(open_pool(where.postgres))
-        graph = Neo4jGraph(where.graph, where.graph_user, where.graph_password, where.graph_database, NAMES.consumer)
-        stack.callback(graph.close)
         login = (where.graph, where.graph_user, where.graph_password, where.graph_database)
+        graph = Neo4jGraph(*login, NAMES.consumer)
+        stack.callback(graph.close)
         metrics = Neo4jMetrics(*login, _turns(settings, where, stack))
         stack.callback(metrics.close)
         _migrate(where.postgres)

@@ -18,12 +18,10 @@ from scipy.special import fdtrc
 from pipelines.causal.doubly_robust import Flags, att
 from pipelines.causal.two_way import wald
 from pipelines.errors import InvalidInput, Refused
-from pipelines.evidence import Check, CheckResult, Estimate, Floats, Ints
+from pipelines.evidence import K_FLOOR, Check, CheckResult, Estimate, Floats, Ints
 
 #: `first` of a unit in which nothing was changed: later than any period.
 NEVER = int(np.iinfo(np.int64).max)
-#: Fewer people than this behind a group and nothing is computed (contracts.md, section 5: k may only be raised).
-_K = 5
 _LEAST_UNITS = 2
 _BAND_DRAWS = 20_000
 _PRE_PERIODS = 8
@@ -203,8 +201,10 @@ def _with_not_yet(cell: _Cell, change: DatedChange) -> _Cell:
 
 def _refuse_small(change: DatedChange, cell: _Cell) -> None:
     for who, members in (("changed in", cell.treated), ("are compared with those that changed in", cell.controls)):
-        if change.people[members].sum() < _K:
-            raise Refused("GROUP_TOO_SMALL", f"the teams that {who} period {cell.group} have fewer than {_K} people")
+        if change.people[members].sum() < K_FLOOR:
+            raise Refused(
+                "GROUP_TOO_SMALL", f"the teams that {who} period {cell.group} have fewer than {K_FLOOR} people"
+            )
         if members.sum() < _LEAST_UNITS:
             raise Refused("TOO_FEW_UNITS", f"only one team is among those that {who} period {cell.group}")
 

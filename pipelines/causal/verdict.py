@@ -6,10 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.errors import InvalidInput
-from pipelines.evidence import CheckResult, Finding, Status, SubjectKind
-
-#: Below this many people nothing is ever shown; settings may raise it, not lower it.
-FLOOR = 5
+from pipelines.evidence import K_FLOOR, CheckResult, Finding, Status, SubjectKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +49,8 @@ class Thresholds:
     agreement: float = 0.50
 
     def __post_init__(self) -> None:
-        if self.k < FLOOR or self.team_people < FLOOR:
-            raise InvalidInput(f"no group under {FLOOR} people is ever shown; k and team_people cannot be lower")
+        if self.k < K_FLOOR or self.team_people < K_FLOOR:
+            raise InvalidInput(f"no group under {K_FLOOR} people is ever shown; k and team_people cannot be lower")
 
 
 Rule = Callable[[Finding, Thresholds], tuple[Status, str] | None]

@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 
 from pipelines.errors import InvalidInput
-from pipelines.evidence import RuleRefusal, Series, SubjectKind
-from pipelines.interventions.proposal import K_FLOOR, FindingRef, Target, TargetKind
+from pipelines.evidence import K_FLOOR, RuleRefusal, Series, SubjectKind
+from pipelines.interventions.proposal import FindingRef, Target, TargetKind
 
 WEEKS = 12
 _WEEK_MS = 7 * 24 * 3_600_000

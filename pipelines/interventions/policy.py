@@ -13,10 +13,9 @@ from math import isclose
 from zoneinfo import ZoneInfo
 
 from pipelines.errors import InvalidInput
-from pipelines.evidence import RuleRefusal, State, Status
+from pipelines.evidence import K_FLOOR, RuleRefusal, State, Status
 from pipelines.interventions import lifecycle, playbooks
 from pipelines.interventions.proposal import (
-    K_FLOOR,
     Halt,
     Limits,
     Proposal,

@@ -17,10 +17,8 @@ from typing import Any
 import msgspec
 
 from pipelines.errors import InvalidInput
-from pipelines.evidence import RuleRefusal, State
+from pipelines.evidence import K_FLOOR, RuleRefusal, State
 
-#: The hard floor of k. The setting may be higher, never lower.
-K_FLOOR = 5
 #: In any case of letters, as the guard of what is printed looks for it.
 _PSEUDONYM = re.compile(r"(?<![0-9a-z])[px]_[0-9a-f]{16,40}(?![0-9a-f])", re.IGNORECASE)
 

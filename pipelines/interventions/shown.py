@@ -12,9 +12,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from pipelines import log
-from pipelines.evidence import SubjectKind
+from pipelines.evidence import K_FLOOR, SubjectKind
 from pipelines.interventions.proposal import (
-    K_FLOOR,
     Decision,
     Evidence,
     Expected,

@@ -14,9 +14,9 @@ from pipelines.causal import panel, two_way
 from pipelines.causal.engine import CausalEngine
 from pipelines.causal.panel import PART, Panel
 from pipelines.causal.questions import Catalogue
-from pipelines.causal.verdict import FLOOR, Thresholds
+from pipelines.causal.verdict import Thresholds
 from pipelines.causal.within import Fit
-from pipelines.evidence import Finding, Floats
+from pipelines.evidence import K_FLOOR, Finding, Floats
 from pipelines.person_weeks import WeekRows
 
 Progress = Callable[[int, int, str], None]
@@ -34,7 +34,7 @@ def run_causal_analysis(
     weeks: Sequence[WeekRows],
     outcomes: Iterable[tuple[str, datetime, str, float]],
     *,
-    k: int = FLOOR,
+    k: int = K_FLOOR,
     catalogue: Catalogue | None = None,
     cores: Cores = in_memory,
     progress: Progress = lambda *_: None,

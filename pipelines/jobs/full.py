@@ -21,7 +21,7 @@ from pipelines.jobs import causal as analysis
 from pipelines.jobs.evaluate import Evaluated, Proposals
 from pipelines.jobs.evaluate import evaluate_interventions as evaluate
 from pipelines.jobs.full_ports import Points, StepResult, StepResults
-from pipelines.jobs.refresh import GraphMetrics, Refreshed, refresh_views
+from pipelines.jobs.refresh import GraphMetrics, Refreshed, refresh_views, without
 from pipelines.jobs.turns import TURN, Plan, begun, taken_up
 from pipelines.jobs.turns import done as already_done
 from pipelines.jobs.weeks import WeekCounts, Weeks, refresh_weeks
@@ -31,7 +31,7 @@ from pipelines.person_weeks import WeekRows
 from pipelines.ports import Archive, Graph
 from pipelines.steps import Step
 
-_WEEK, _HOUR = timedelta(weeks=1), timedelta(hours=1)
+_WEEK = timedelta(weeks=1)
 #: Weeks of team means that are written as points with every run: what the normal bands are made of, and some more.
 SHOWN = 26 * _WEEK
 #: Step results of finished runs are kept for this long, for `--resume` and for who asks what a run saw.
@@ -79,7 +79,7 @@ def refresh_materialized_views(stores: FullStores, plan: Plan, watch: Watch = un
     """Bring the views of the graph and the weeks of people up to date."""
     stores.metrics.prepare()
     if plan.distrust:  # else nobody would ever store what the last run computed and lost
-        stores.metrics.note(plan.run, 0, {}, {}, "", _ms(plan.now))
+        stores.metrics.note(plan.run, 0, {}, {}, "", plan.now_ms)
     weekly = refresh_weeks(stores.weeks, stores.archive, plan.now, watch=lambda done, of: watch("weeks", done / of))
 
     excluded = stores.archive.excluded()
@@ -92,9 +92,9 @@ def refresh_materialized_views(stores: FullStores, plan: Plan, watch: Watch = un
     graph, _ = refresh_views(
         stores.graph,
         stores.metrics,
-        (_ms(plan.start), _ms(plan.end)),
+        plan.window_ms,
         run=plan.run,
-        now_ms=_ms(plan.now),
+        now_ms=plan.now_ms,
         acts=lambda: _times(stores.weeks, plan),
         excluded=excluded,
         keep=keep,
@@ -194,8 +194,8 @@ NAMES = tuple(step.__name__ for step in STEPS)
 
 def team_sizes(stores: FullStores) -> dict[str, int]:
     """People by their current team; "" is everybody. Nobody who is excluded."""
-    excluded = stores.archive.excluded()
-    teams = Counter(team for person, team in stores.graph.people() if person not in excluded)
+    people, _ = without(stores.graph, stores.archive.excluded())
+    teams = Counter(team for _, team in people)
     return {"": teams.total(), **{team: count for team, count in teams.items() if team is not None}}
 
 
@@ -225,10 +225,6 @@ def _left_by(stores: FullStores, plan: Plan, step: Callable[..., Any]) -> StepRe
 
 def _put(stores: FullStores, plan: Plan, step: Callable[..., Any], counts: Any, payload: bytes) -> None:
     stores.results.put(plan.run, step.__name__, {**asdict(counts), TURN: plan.turn}, payload, plan.now)
-
-
-def _ms(time: datetime) -> int:
-    return int(time.timestamp() * 1000)
 
 
 # ------------------------------------------------------------------------------------------------ the run

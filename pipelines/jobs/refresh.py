@@ -24,6 +24,7 @@ from pipelines.graph import weights
 from pipelines.metrics import snapshot as snapshots
 from pipelines.metrics.snapshot import Snapshot
 from pipelines.metrics.views import MaterializedViewManager, Watch
+from pipelines.model import Tie
 from pipelines.ports import Graph, Lease
 
 Acts = Iterable[tuple[Sequence[str], NDArray[np.integer[Any]], Ints]]
@@ -158,10 +159,15 @@ def read(
 ) -> Snapshot:
     """The graph over a window (start and end in ms), as arrays, as if the excluded had never been there."""
     start_ms, end_ms = window
-    people = ((person, team) for person, team in graph.people() if person not in excluded)
-    ties = (tie for tie in graph.ties() if excluded.isdisjoint((tie.actor, tie.target)))
+    people, ties = without(graph, excluded)
     taken = snapshots.take(ties, people, start_ms, end_ms, weights.shown(1.0, end_ms))
     return taken if acts is None else snapshots.with_acts(taken, acts())
+
+
+def without(graph: Graph, excluded: frozenset[str]) -> tuple[Iterator[tuple[str, str | None]], Iterator[Tie]]:
+    """People with their team, and ties, as if the excluded had never been there. Each is read when it is gone through."""
+    people = ((person, team) for person, team in graph.people() if person not in excluded)
+    return people, (tie for tie in graph.ties() if excluded.isdisjoint((tie.actor, tie.target)))
 
 
 def _write_back(

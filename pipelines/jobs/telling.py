@@ -14,6 +14,7 @@ from pipelines.interventions.proposal import Proposal
 from pipelines.jobs import causal as analysis
 from pipelines.jobs import full
 from pipelines.jobs.full import FullRun, FullStores
+from pipelines.jobs.refresh import without
 from pipelines.jobs.turns import Plan
 from pipelines.metrics.weeks import normal_bands, team_weeks
 from pipelines.model import Funnel
@@ -108,10 +109,8 @@ def _findings(stores: FullStores, plan: Plan) -> list[Finding]:
 
 
 def _graph(stores: FullStores, plan: Plan, k: int) -> team_graph.TeamGraph:
-    now_ms, excluded = int(plan.now.timestamp() * 1000), stores.archive.excluded()
-    people = ((person, team) for person, team in stores.graph.people() if person not in excluded)
-    ties = (tie for tie in stores.graph.ties() if excluded.isdisjoint((tie.actor, tie.target)))
-    return team_graph.build(people, ties, lambda tie: weights.shown(tie.strength, now_ms), k)
+    people, ties = without(stores.graph, stores.archive.excluded())
+    return team_graph.build(people, ties, lambda tie: weights.shown(tie.strength, plan.now_ms), k)
 
 
 def _missing(stores: FullStores, rows: Sequence[WeekRows], plan: Plan, k: int) -> list[Note]:

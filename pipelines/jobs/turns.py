@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
-from pipelines.causal.verdict import FLOOR
 from pipelines.errors import InvalidInput
+from pipelines.evidence import K_FLOOR
 from pipelines.jobs.full_ports import StepResults
 
 TURN, _STORES = "turn", "store_metrics"
-_BEGIN, _HOUR, _MS = "begin", timedelta(hours=1), timedelta(milliseconds=1)
+_BEGIN, _HOUR = "begin", timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,18 @@ class Plan:
     history: timedelta
     propose: bool = True
     requested_by: tuple[str, ...] = ()
-    k: int = FLOOR
+    k: int = K_FLOOR
     points: timedelta = timedelta(days=800)
     turn: int = 0
     distrust: bool = False
+
+    @property
+    def now_ms(self) -> int:
+        return _ms(self.now)
+
+    @property
+    def window_ms(self) -> tuple[int, int]:
+        return _ms(self.start), _ms(self.end)
 
 
 def plan_for(now: datetime, window: timedelta, history: timedelta, **rest: Any) -> Plan:
@@ -65,7 +73,7 @@ def begun(results: StepResults, plan: Plan, steps: Sequence[str]) -> Plan:
     last = results.latest_run()
     stored = last == plan.run or (last is not None and _STORES in done(results, last, steps))
     plan = replace(plan, turn=secrets.randbits(52), distrust=not stored)
-    asked = {"start": _since_1970(plan.start), "history_h": plan.history // _HOUR, TURN: plan.turn}
+    asked = {"start": plan.window_ms[0], "history_h": plan.history // _HOUR, TURN: plan.turn}
     results.put(plan.run, _BEGIN, asked, "\n".join(plan.requested_by).encode(), plan.now)
     return plan
 
@@ -79,7 +87,7 @@ def taken_up(results: StepResults, plan: Plan) -> Plan:
     first = results.get(plan.run, _BEGIN)
     if first is None:
         raise InvalidInput(f"{plan.run} left nothing behind; start it without --resume")
-    if (first.counts["start"], first.counts["history_h"]) != (_since_1970(plan.start), plan.history // _HOUR):
+    if (first.counts["start"], first.counts["history_h"]) != (plan.window_ms[0], plan.history // _HOUR):
         words = "ORGANISM_WINDOW_DAYS and ORGANISM_HISTORY_WEEKS are not what they were"
         raise InvalidInput(f"{plan.run} looked at another stretch of time: {words}; start it without --resume")
     asked = [name for name in first.payload.decode().split("\n") if name]
@@ -95,5 +103,5 @@ def done(results: StepResults, run: str, steps: Sequence[str]) -> set[str]:
     return {step for step, _ in takewhile(lambda its: its[1] and its[1].counts.get(TURN) == first.counts[TURN], found)}
 
 
-def _since_1970(time: datetime) -> int:
+def _ms(time: datetime) -> int:
     return int(time.timestamp() * 1000)

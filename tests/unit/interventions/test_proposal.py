@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pipelines.errors import InvalidInput
-from pipelines.evidence import State, SubjectKind
+from pipelines.evidence import K_FLOOR, State, SubjectKind
 from pipelines.interventions.proposal import (
-    K_FLOOR,
     AuditLink,
     Choice,
     Decision,
