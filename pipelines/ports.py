@@ -6,9 +6,9 @@ stands in the docstrings: what is promised, whether it may be repeated, what com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pipelines.model import (
     Code,
@@ -22,6 +22,17 @@ from pipelines.model import (
     StreamState,
     Tie,
     Window,
+)
+from pipelines.runs import (
+    ErrorKind,
+    FlowFigures,
+    Mode,
+    PrefectLimit,
+    PrefectRun,
+    PrefectWorker,
+    Run,
+    RunStep,
+    Status,
 )
 
 T = TypeVar("T")
@@ -232,3 +243,129 @@ class Archive(Protocol):
 
     def retire(self, before: datetime, sums: Callable[[Iterable[Interaction]], Sequence[Tie]]) -> int:
         """Move interactions before a time into the baseline, in one transaction. How many."""
+
+
+class Ledger(Protocol):
+    """Every run of every flow, in Prefect mode and without it. A row is there before the run's work begins."""
+
+    def schedule(
+        self,
+        flow_name: str,
+        run_id: str,
+        mode: Mode,
+        now: datetime,
+        *,
+        parameters: Mapping[str, Any],
+        scheduled_at: datetime | None = None,
+        deployment_name: str | None = None,
+    ) -> Run:
+        """A row for a run that somebody asked for and nobody has begun. Repeatable by run_id: the row that is there wins."""
+
+    def begin(
+        self,
+        flow_name: str,
+        run_id: str,
+        mode: Mode,
+        now: datetime,
+        *,
+        parameters: Mapping[str, Any],
+        deployment_name: str | None = None,
+        scheduled_at: datetime | None = None,
+    ) -> Run:
+        """The run is at work from now on. A row that is there (scheduled, or an earlier attempt) is taken over: one more
+        attempt for one that had begun. A run that was closed as crashed or lost and goes on after all is running again.
+        """
+
+    def correlate(self, run_id: str, correlation_id: str) -> None: ...
+
+    def beat(self, run_id: str, now: datetime) -> Status | None:
+        """A sign of life. The status of the row, so that a run hears that it was cancelled; None: there is no such run."""
+
+    def note_step(self, run_id: str, step: RunStep) -> None:
+        """A row per step, upserted by (run, name)."""
+
+    def close(
+        self,
+        run_id: str,
+        status: Status,
+        now: datetime,
+        *,
+        result: Mapping[str, Any] | None = None,
+        error: str | None = None,
+        error_kind: ErrorKind | None = None,
+    ) -> bool:
+        """The run ended. False: it was closed before by itself or cancelled, and stays so. What the reaper said of a run that
+        was alive after all is replaced.
+        """
+
+    def note_prefect_state(self, run_id: str, state: str) -> None:
+        """What the Prefect server says, in a column of its own."""
+
+    def reap(self, silent: timedelta, unstarted: timedelta, now: datetime) -> list[Run]:
+        """Close as failed what gave no sign of life for `silent` (crashed), or was to start `unstarted` ago (never_started).
+
+        Those that were closed by this call.
+        """
+
+    def get(self, run_id: str) -> Run | None:
+        """With its steps."""
+
+    def find(
+        self,
+        *,
+        flow_name: str | None = None,
+        pattern: str | None = None,
+        statuses: Collection[Status] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+        before_id: int | None = None,
+    ) -> list[Run]:
+        """Newest first, with their steps. pattern: of the flow's name, `*` and `?`. since, until: of created_at, half open.
+        before_id: the page after the one that ended with this id.
+        """
+
+    def count(self, *, flow_name: str | None = None, statuses: Collection[Status] = ()) -> int: ...
+
+    def figures(self, since: datetime, until: datetime) -> list[FlowFigures]:
+        """By flow, of runs created in [since, until); ordered by name."""
+
+    def forget(self, before: datetime) -> int:
+        """Remove ended runs older than this. How many."""
+
+
+class Orchestrator(Protocol):
+    """The Prefect server, as far as we ask it: over HTTP with short time-outs, never through its client library."""
+
+    def healthy(self) -> str | None:
+        """None when it answers and lets us in; else why not, in words."""
+
+    def version(self) -> str: ...
+
+    def clock(self) -> datetime:
+        """The server's time."""
+
+    def runs(self, state_types: Collection[str], since: datetime | None = None, limit: int = 200) -> list[PrefectRun]:
+        """Newest first."""
+
+    def run(self, run_id: str) -> PrefectRun | None: ...
+
+    def start(self, deployment: str, parameters: Mapping[str, Any], idempotency_key: str | None = None) -> PrefectRun:
+        """A run of a deployment, `flow/name`. The same key gives the same run."""
+
+    def set_state(self, run_id: str, state_type: str, name: str, message: str) -> None:
+        """Force a state, such as CRASHED for a run whose process is gone; gives its slot back."""
+
+    def logs(self, run_id: str, limit: int = 200) -> list[tuple[datetime, str, str]]:
+        """(time, level, message), oldest first."""
+
+    def workers(self, pool: str) -> list[PrefectWorker]:
+        """Empty where the pool does not exist."""
+
+    def limits(self) -> list[PrefectLimit]: ...
+
+    def release(self, limit: str, slots: int) -> None:
+        """Give back slots of a limit that no live run holds."""
+
+    def url_of(self, run_id: str) -> str:
+        """Where people look at it."""
