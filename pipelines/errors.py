@@ -8,7 +8,9 @@ from typing import Any
 
 
 class OrganismError(Exception):
-    """Root of all errors that we raise on purpose."""
+    """Root of all errors that we raise on purpose. step: the step of a run that used up all its attempts, if it was one."""
+
+    step: str | None = None
 
 
 class TransientError(OrganismError):

@@ -273,7 +273,8 @@ class Ledger(Protocol):
         scheduled_at: datetime | None = None,
     ) -> Run:
         """The run is at work from now on. A row that is there (scheduled, or an earlier attempt) is taken over: one more
-        attempt for one that had begun. A run that was closed as crashed or lost and goes on after all is running again.
+        attempt for one that had begun. A run that was closed as crashed or lost and goes on after all is running again. One
+        that was cancelled before it began stays cancelled, and comes back so.
         """
 
     def correlate(self, run_id: str, correlation_id: str) -> None: ...
@@ -354,7 +355,11 @@ class Orchestrator(Protocol):
         """A run of a deployment, `flow/name`. The same key gives the same run."""
 
     def set_state(self, run_id: str, state_type: str, name: str, message: str) -> None:
-        """Force a state, such as CRASHED for a run whose process is gone; gives its slot back."""
+        """End or move a run by the server's own rules, never by force; gives its slot back.
+
+        Raises:
+            PermanentError: it has ended otherwise, or a limit said no.
+        """
 
     def logs(self, run_id: str, limit: int = 200) -> list[tuple[datetime, str, str]]:
         """(time, level, message), oldest first."""

@@ -1,4 +1,4 @@
-"""The nouns of the account: a run, its steps, and why it ended as it did. One row each in `workflow_runs`, `workflow_steps`."""
+"""The nouns of the account: a run, its steps, why it ended as it did. Rows of `workflow_runs` and `workflow_steps`."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class PrefectWorker:
 
 @dataclass(frozen=True, slots=True)
 class PrefectLimit:
-    """A concurrency limit with its slots; name is Prefect's, `deployment:<id>` for a deployment's own."""
+    """A concurrency limit with its slots; name is Prefect's; a deployment's own limit is `deployment:flow/name`."""
 
     name: str
     limit: int
