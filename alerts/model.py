@@ -206,9 +206,11 @@ class Failed(Exception):
     """A channel could not deliver. permanent: trying again changes nothing (wrong token, no such channel).
 
     words: kind of error and host; never a URL, a token or an address: the URL of a Slack webhook is the credential.
+    retry_after: how long the receiver asked us to wait.
     """
 
-    def __init__(self, words: str, *, permanent: bool = False) -> None:
+    def __init__(self, words: str, *, permanent: bool = False, retry_after: timedelta = timedelta(0)) -> None:
         super().__init__(words)
         self.words = words
         self.permanent = permanent
+        self.retry_after = retry_after
