@@ -1,0 +1,53 @@
+"""The flows that run on a schedule: how often, how long they may take, what brings one back. prefect.yaml says the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """every: between two starts. timeout: of one run. slow: what its service level allows. again: the command that runs it
+    by hand. resumes: with `--resume NAME` it goes on where a run of that name stopped.
+    """
+
+    name: str
+    every: timedelta
+    timeout: timedelta
+    slow: timedelta
+    again: str
+    resumes: bool = False
+
+
+INCREMENTAL = Flow(
+    name="incremental",
+    every=timedelta(minutes=5),
+    timeout=timedelta(seconds=240),
+    slow=timedelta(seconds=30),
+    again="python -m pipelines.incremental",
+)
+FULL = Flow(
+    name="full",
+    every=timedelta(hours=6),
+    timeout=timedelta(minutes=30),
+    slow=timedelta(minutes=10),
+    again="python -m pipelines.full",
+    resumes=True,
+)
+WATCH = Flow(
+    name="watch",
+    every=timedelta(minutes=5),
+    timeout=timedelta(seconds=120),
+    slow=timedelta(seconds=60),
+    again="python -m pipelines.watch --once",
+)
+VERIFY = Flow(
+    name="verify",
+    every=timedelta(days=1),
+    timeout=timedelta(minutes=30),
+    slow=timedelta(minutes=10),
+    again="python -m pipelines.verify",
+)
+FLOWS = (INCREMENTAL, FULL, WATCH, VERIFY)
+BY_NAME = {flow.name: flow for flow in FLOWS}

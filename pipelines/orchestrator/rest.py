@@ -1,0 +1,115 @@
+"""Requests to a Prefect server: its login, its CSRF token, our time-outs and our errors. No route is known here."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from pipelines.errors import InvalidInput, OrganismError, PermanentError, TransientError
+
+#: A server that hangs takes connections and never answers; Prefect's own client would wait for minutes.
+_TIMEOUT = httpx.Timeout(5.0, connect=2.0)
+_PAGE = 200  # what the server gives at most
+_PASSES = (408, 425, 429)
+
+
+class Rest:
+    """One server. auth: `user:password` of its basic login, empty for none. Close it when done."""
+
+    def __init__(self, url: str, auth: str = "", cert_file: str = "") -> None:
+        self._where = _host(url)
+        user, _, password = auth.partition(":")
+        self._client = httpx.Client(
+            base_url=url.rstrip("/"),
+            auth=(user, password) if user else None,
+            timeout=_TIMEOUT,
+            verify=ssl.create_default_context(cafile=cert_file) if cert_file else True,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._json(self._send("GET", path, params=query))
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self._json(self._send("POST", path, json=body))
+
+    def pages(self, path: str, body: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+        """Up to `limit` rows of a `/filter` route."""
+        rows: list[dict[str, Any]] = []
+        while len(rows) < limit:
+            size = min(_PAGE, limit - len(rows))
+            page = self.post(path, body | {"limit": size, "offset": len(rows)})
+            rows += page
+            if len(page) < size:
+                break
+        return rows
+
+    def clock(self) -> datetime:
+        """What the server's clock says, to the second."""
+        date = self._send("GET", "/health").headers.get("date")
+        return parsedate_to_datetime(date).astimezone(UTC) if date else datetime.now(UTC)
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        answer = self._ask(method, path, **content)
+        if answer.status_code == 403 and "CSRF" in answer.text:
+            self._take_token()
+            answer = self._ask(method, path, **content)
+        if error := self._error(answer.status_code, path):
+            raise error
+        return answer
+
+    def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
+        try:
+            return self._client.request(method, path, **content)
+        except httpx.TransportError as error:  # the error's own words hold the address as it was given
+            raise TransientError(f"{self._where}: {type(error).__name__}; is it up? check PREFECT_API_URL") from None
+
+    def _take_token(self) -> None:
+        """A server that guards against forged requests wants a token of its own; it expires after an hour."""
+        name = uuid4().hex
+        answer = self._ask("GET", "/csrf-token", params={"client": name})
+        if error := self._error(answer.status_code, "/csrf-token"):
+            raise error
+        token = self._json(answer)["token"]
+        self._client.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": name})
+
+    def _json(self, answer: httpx.Response) -> Any:
+        if not answer.content:
+            return None
+        try:
+            return answer.json()
+        except ValueError:
+            raise PermanentError(f"{self._where}: no JSON; PREFECT_API_URL must end in /api") from None
+
+    def _error(self, status: int, path: str) -> OrganismError | None:
+        """The answer is not quoted: it may repeat parameters."""
+        if status < 300:
+            return None
+        if status >= 500 or status in _PASSES:
+            return TransientError(f"{self._where}: it answered {status}; read the server's log")
+        if status in (401, 403):
+            return PermanentError(f"{self._where}: it answered {status}; check PREFECT_API_AUTH_STRING")
+        if status == 404:
+            return NotThere(f"{self._where}: it knows no {path}")
+        return PermanentError(f"{self._where}: it answered {status} to {path}")
+
+
+class NotThere(PermanentError):
+    """404: no such run, deployment, pool or limit."""
+
+
+def _host(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise InvalidInput("PREFECT_API_URL is not a URL such as http://127.0.0.1:4200/api")
+    return f"Prefect API {parsed.host}:{parsed.port or (443 if parsed.scheme == 'https' else 80)}"

@@ -1,0 +1,165 @@
+"""The watch: what nobody would tell, because the one who should was killed; and `python -m pipelines.watch`.
+
+The command never goes through Prefect: it is the dead man's check for a Prefect that is down. As a flow it is `watch` below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from alerts import opening, rules
+from alerts.model import Severity
+from pipelines import command, settings, wiring, wiring_watch
+from pipelines.account import Origin, utc_now
+from pipelines.errors import OrganismError, PermanentError, Refused, TransientError
+from pipelines.jobs import flows
+from pipelines.jobs import watch as job
+from pipelines.jobs.facts import Sources
+from pipelines.jobs.recording import Record, recorded
+from pipelines.ports import Ledger
+from pipelines.privacy.traces import secrets_of
+from pipelines.settings import Settings
+
+_STOPPED = "the embedded servers are not running, so there is nothing to watch; any other command starts them"
+
+
+def run_once(config: Settings, origin: Origin) -> job.Turn:
+    """One turn, in the ledger where there is one.
+
+    Raises:
+        Refused: STOPPED, all servers are embedded and none runs.
+    """
+    with wiring_watch.watching(config) as watched:
+        if watched.stopped:
+            raise Refused("STOPPED", _STOPPED)
+        told, secrets = wiring_watch.alert_settings(), secrets_of(config)
+        judge = job.Judge(partial(rules.problems, limits=opening.limits(told)), rules.unknown)
+        with (
+            _accounted(watched.sources, origin) as (sources, record),
+            opening.dispatcher(told, watched.postgres, wiring.state_dir(config), secrets) as dispatcher,
+        ):
+            turn = job.turn(sources, judge, dispatcher, wiring_watch.machine(config), utc_now(), origin.run_id)
+            if record:
+                record.result(turn.numbers())
+            return turn
+
+
+@contextmanager
+def _accounted(sources: Sources, origin: Origin) -> Iterator[tuple[Sources, Record | None]]:
+    """A watch that cannot write its account goes on without one: that is just when it is needed."""
+    with ExitStack() as stack:
+        record = None
+        if sources.ledger is not None:
+            about = {
+                "parameters": origin.parameters,
+                "deployment": origin.deployment,
+                "scheduled_at": origin.scheduled_at,
+            }
+            try:
+                record = stack.enter_context(_record(sources.ledger, origin, about))
+            except (TransientError, PermanentError) as error:
+                sources = replace(sources, ledger=None, away={**sources.away, "postgres": str(error)})
+        yield sources, record
+
+
+def _record(ledger: Ledger, origin: Origin, about: dict[str, Any]) -> AbstractContextManager[Record]:
+    name, peak = flows.WATCH.name, command.peak_memory
+    return recorded(ledger, name, origin.run_id, origin.mode, utc_now, peak=peak, **about)
+
+
+def main(argv: list[str] | None = None, pause: Callable[[float], None] = time.sleep) -> int:
+    options = _parser().parse_args(argv)
+    config = settings.load()
+    code = _turn(config, as_json=options.json)
+    while options.every is not None:
+        pause(options.every)
+        code = _turn(config, as_json=options.json)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.watch",
+        description="Look for what is wrong, put right what died, tell people. Exit code 1: something is wrong.",
+    )
+    how_often = parser.add_mutually_exclusive_group()
+    how_often.add_argument("--once", action="store_true", help="one turn, for cron or systemd (the default)")
+    how_often.add_argument("--every", type=_seconds, metavar="SECONDS", help="turn after turn, until it is interrupted")
+    parser.add_argument("--json", action="store_true", help="what was found, as one JSON object on standard output")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 1 to 86400")
+    return value
+
+
+def _turn(config: Settings, *, as_json: bool) -> int:
+    """A turn that fails is said, and the next one comes: who watches does not stop watching."""
+    try:
+        turn = run_once(config, Origin())
+    except Refused as refused:
+        print(json.dumps({"stopped": True}) if as_json else refused.sentence)
+        return command.GOOD
+    except OrganismError as error:
+        command.say(f"error: {error}")
+        return command.exit_code(error)
+    print(json.dumps(as_dict(turn)) if as_json else in_words(turn), flush=True)
+    wrong = any(problem.severity is not Severity.INFO for problem in turn.problems)  # a digest is news, not trouble
+    return command.FAILED if wrong else command.GOOD
+
+
+def as_dict(turn: job.Turn) -> dict[str, Any]:
+    """For machines. No person and no secret is part of a problem."""
+    problems = [
+        {
+            "code": problem.code.value,
+            "subject": problem.subject,
+            "severity": problem.severity.value,
+            "what": problem.what,
+            "since": problem.since.isoformat(),
+            "fix": problem.fix,
+        }
+        for problem in turn.problems
+    ]
+    return {**turn.numbers(), "problems": problems, "refused": list(turn.refused)}
+
+
+def in_words(turn: job.Turn) -> str:
+    lines = [
+        f"{p.severity.value}: {p.what} [{p.code.value} {p.subject}]" + (f"\n  {p.fix}" if p.fix else "")
+        for p in turn.problems
+    ]
+    done = {name: count for name, count in turn.numbers().items() if count and name != "problems"}
+    if done:
+        lines.append("done: " + ", ".join(f"{count} {name}" for name, count in done.items()))
+    return "\n".join(lines) or "nothing is wrong"
+
+
+if __name__ == "__main__":
+    raise SystemExit(command.run(main))
+
+# ------------------------------------------------------------------------------------------------ the Prefect skin
+# Below the command, because importing prefect takes a second that the command need not pay.
+
+from prefect.client.schemas.objects import State  # noqa: E402
+
+from pipelines.skin import origin, scheduled, skipped  # noqa: E402
+
+
+@scheduled(flows.WATCH)
+def watch() -> dict[str, int] | State[Any]:
+    """Look for what is wrong and tell people, once."""
+    try:
+        return run_once(settings.load(), origin()).numbers()
+    except Refused as refused:
+        return skipped(refused)

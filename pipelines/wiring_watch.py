@@ -1,0 +1,176 @@
+"""Settings to what the watch asks: every store on its own, so that one that is away hides none of the others.
+
+Beside wiring.py because the watch opens stores in another way than the flows do: it starts nothing and gives up nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import SecretStr
+
+import alerts.settings
+from alerts.settings import AlertSettings, WrongSettings
+from pipelines import embedded, settings, wiring
+from pipelines.embedded import Server
+from pipelines.errors import InvalidInput, OrganismError, PermanentError
+from pipelines.events.dead_letters import RedisDeadLetters
+from pipelines.events.stream import RedisStream
+from pipelines.graph.store import Neo4jGraph
+from pipelines.jobs.facts import Machine, Sources
+from pipelines.jobs.resources import disk_share, memory_share
+from pipelines.ledger.store import PostgresLedger
+from pipelines.orchestrator import store as orchestrator
+from pipelines.postgres import open_pool
+from pipelines.settings import Settings
+
+T = TypeVar("T")
+_POOL = "organism"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """postgres: its URL, None where it is embedded and not running. stopped: all is embedded, and nothing of it runs."""
+
+    sources: Sources
+    postgres: str | None
+    stopped: bool
+
+    def __repr__(self) -> str:
+        return "Watched(...)"  # the URL carries a password
+
+
+@contextmanager
+def watching(config: Settings) -> Iterator[Watched]:
+    """What there is to watch. Embedded servers that nobody started are not started to be looked at.
+
+    Raises:
+        InvalidInput: PREFECT_API_URL is no URL.
+    """
+    with ExitStack() as stack:
+        given = _given(config)
+        urls = stack.enter_context(_running(config, given))
+        opener = _Opener(stack)
+        postgres = _url(_secret(config.postgres_url), urls, "postgres")
+        stream, letters = opener.open("redis", _redis, _url(_secret(config.redis_url), urls, "redis")) or (None, None)
+        sources = Sources(
+            ledger=opener.open("postgres", _ledger, postgres),
+            stream=stream,
+            letters=letters,
+            graph=opener.graph(config, urls),
+            orchestrator=prefect(stack),
+            away=opener.away,
+            pool=os.environ.get("PREFECT_WORK_POOL_NAME") or _POOL,
+        )
+        yield Watched(sources, postgres, stopped=urls is None and not any(given.values()))
+
+
+@contextmanager
+def place() -> Iterator[tuple[str | None, Path]]:
+    """Where alerts are kept: the URL of PostgreSQL, None where it is embedded and not running; and the state directory."""
+    config = settings.load()
+    with _running(config, _given(config)) as urls:
+        yield _url(_secret(config.postgres_url), urls, "postgres"), wiring.state_dir(config)
+
+
+def alert_settings() -> AlertSettings:
+    """Raises InvalidInput: names each wrong variable, never a value."""
+    try:
+        return alerts.settings.load()
+    except WrongSettings as error:
+        raise InvalidInput(str(error)) from None
+
+
+def machine(config: Settings) -> Machine:
+    where = wiring.state_dir(config)
+    return Machine(memory_share, lambda: disk_share(where), "the state directory")
+
+
+def prefect(stack: ExitStack) -> orchestrator.PrefectApi | None:
+    """The server that the environment names, as Prefect's own client reads it; nothing is asked of it yet."""
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return None
+    auth, ui = os.environ.get("PREFECT_API_AUTH_STRING", ""), os.environ.get("PREFECT_UI_URL", "")
+    cert_file = os.environ.get("PREFECT_API_SSL_CERT_FILE", "")
+    return stack.enter_context(orchestrator.opened(url, auth, ui=ui, cert_file=cert_file))
+
+
+class _Opener:
+    """Opens one store after the other; what one says that cannot be opened is kept in `away`."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.away: dict[str, str] = {}
+
+    def open(self, name: str, how: Callable[[str], AbstractContextManager[T]], url: str | None) -> T | None:
+        if url is None:
+            return None
+        try:
+            return self._stack.enter_context(how(url))
+        except OrganismError as error:
+            self.away[name] = str(error)
+            return None
+
+    def graph(self, config: Settings, urls: embedded.Urls | None) -> Neo4jGraph | None:
+        login = (config.graph_user, config.graph_password.get_secret_value(), config.graph_database)
+        if config.graph_url is None and urls is not None:
+            login = (urls.graph_user or "", urls.graph_password or "", "neo4j")
+        return self.open("graph", lambda url: _graph(url, *login), _url(config.graph_url, urls, "graph"))
+
+
+def _given(config: Settings) -> dict[Server, object | None]:
+    return {Server.REDIS: config.redis_url, Server.GRAPH: config.graph_url, Server.POSTGRES: config.postgres_url}
+
+
+@contextmanager
+def _running(config: Settings, given: Mapping[Server, object | None]) -> Iterator[embedded.Urls | None]:
+    """Those embedded servers that are up and that no setting replaces; None when there are none."""
+    where = wiring.state_dir(config)
+    wanted = frozenset(s for s in embedded.pids(where) if given[s] is None)
+    if not wanted:
+        yield None
+        return
+    with ExitStack() as stack:
+        try:
+            urls = stack.enter_context(embedded.running(where, wanted))
+        except embedded.EmbeddedError as error:
+            raise PermanentError(str(error)) from error
+        yield urls
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value else None
+
+
+def _url(given: str | None, urls: embedded.Urls | None, name: str) -> str | None:
+    return given or getattr(urls, name, None)
+
+
+@contextmanager
+def _redis(url: str) -> Iterator[tuple[RedisStream, RedisDeadLetters]]:
+    with wiring._client(url) as client:
+        yield RedisStream(client, url, wiring.NAMES), RedisDeadLetters(client, url, wiring.NAMES)
+
+
+@contextmanager
+def _ledger(url: str) -> Iterator[PostgresLedger]:
+    wiring._migrate(
+        url
+    )  # on a connection that fails at once, where the pool would wait for the server at every question
+    with open_pool(url, size=2) as pool:
+        yield PostgresLedger(pool)
+
+
+@contextmanager
+def _graph(url: str, user: str, password: str, database: str) -> Iterator[Neo4jGraph]:
+    graph = Neo4jGraph(url, user, password, database, wiring.NAMES.consumer)
+    try:
+        yield graph
+    finally:
+        graph.close()

@@ -1,0 +1,63 @@
+"""What the watch opens, and what it leaves alone: nothing is started to be looked at, nothing away hides the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines import settings, wiring_watch
+from pipelines.errors import InvalidInput, PermanentError
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("PREFECT_API_URL", "PREFECT_WORK_POOL_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ORGANISM_STATE_DIR", str(tmp_path / "state"))
+
+
+def test_when_all_is_embedded_and_nothing_runs_nothing_is_there_and_nothing_is_started(tmp_path: Path) -> None:
+    with wiring_watch.watching(settings.load()) as watched:
+        assert watched.stopped and watched.postgres is None
+        of = watched.sources
+        assert (of.ledger, of.stream, of.letters, of.graph, of.orchestrator, of.away) == (None,) * 5 + ({},)
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_store_that_cannot_be_opened_is_a_sentence_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORGANISM_REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("ORGANISM_POSTGRES_URL", "mysql://u:s3cret-Canary@h/d")
+    with wiring_watch.watching(settings.load()) as watched:
+        assert not watched.stopped
+        assert watched.sources.ledger is None and watched.sources.stream is not None
+        assert set(watched.sources.away) == {"postgres"} and "Canary" not in str(watched.sources.away)
+        assert "Canary" not in repr(watched)
+
+
+def test_prefect_is_where_its_own_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://prefect:4200/api")
+    monkeypatch.setenv("PREFECT_WORK_POOL_NAME", "ours")
+    with wiring_watch.watching(settings.load()) as watched:
+        assert watched.sources.pool == "ours" and watched.sources.orchestrator is not None
+        assert watched.sources.orchestrator.url_of("r") == "http://prefect:4200/runs/flow-run/r"
+    monkeypatch.setenv("PREFECT_API_URL", "prefect:4200")
+    with pytest.raises(InvalidInput, match="PREFECT_API_URL"), wiring_watch.watching(settings.load()):
+        pass
+
+
+def test_alerts_are_kept_on_the_server_that_is_named_else_in_the_state_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with wiring_watch.place() as found:
+        assert found == (None, tmp_path / "state")
+    monkeypatch.setenv("ORGANISM_POSTGRES_URL", "postgresql://h/d")
+    with wiring_watch.place() as found:
+        assert found == ("postgresql://h/d", tmp_path / "state")
+
+
+def test_wrong_alert_settings_are_wrong_input_and_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_WEBHOOK_URL", "not-a-url-Canary")
+    with pytest.raises(PermanentError) as caught:
+        wiring_watch.alert_settings()
+    assert "SLACK_WEBHOOK_URL" in str(caught.value) and "Canary" not in str(caught.value)
