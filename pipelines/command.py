@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from pipelines import log, settings
+from pipelines import log, settings, steps
 from pipelines.errors import InvalidInput, OrganismError, Refused
 
 GOOD, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
@@ -82,6 +82,11 @@ def why_direct() -> str | None:
     except httpx.HTTPError as error:
         return f"the Prefect API at {httpx.URL(url).host} does not answer: {type(error).__name__}"
     return None if answer.status_code == 200 else f"the Prefect API answers {answer.status_code}"
+
+
+def policies(config: settings.Settings) -> Mapping[str, steps.Retry]:
+    """The retry table as the settings want it."""
+    return steps.table({name: its.model_dump(exclude_none=True) for name, its in config.retries.items()})
 
 
 def account() -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from alerts.settings import AlertSettings
 from pipelines import command
 from pipelines.causal import questions
 from pipelines.causal.verdict import Thresholds
@@ -80,6 +81,16 @@ def _settings() -> str:
     ]
     for name, field in Settings.model_fields.items():
         lines.append(f"| `ORGANISM_{name.upper()}` | {_default(field.default)} | {field.description} |")
+    lines += [
+        "",
+        "## Alerts",
+        "",
+        "What is unset is not used. A secret may also be a file of that name, in lower case, in `/run/secrets`.",
+        "",
+    ]
+    lines += ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in AlertSettings.model_fields.items():
+        lines.append(f"| `{name.upper()}` | {_default(field.default)} | {field.description} |")
     lines += ["", "## Retries", "", "| step | attempts | waits (s) | of one attempt at most (s) |", "|---|---|---|---|"]
     for step, policy in RETRIES.items():
         waits = ", ".join(f"{delay:g}" for delay in policy.delays())

@@ -12,17 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines import command, demo, settings, steps, wiring
+from pipelines import account, command, demo, settings, steps, wiring
+from pipelines.account import Going, Origin
 from pipelines.errors import InvalidInput, Refused
+from pipelines.jobs import flows, telling
 from pipelines.jobs import full as job
-from pipelines.jobs import telling
 from pipelines.privacy.traces import secrets_of
-from pipelines.report import story_html, story_json, story_terminal
+from pipelines.report import story_html, story_json, story_markdown, story_terminal
+from pipelines.report import story_words as words
 from pipelines.report.progress import working
 from pipelines.report.story import Story
 from pipelines.settings import Settings
 
-_TIMEOUT_S = 1_800
 PAGE = "last-run.html"
 
 
@@ -35,15 +36,24 @@ class Wanted:
     by: str = ""
 
 
-def run_once(config: Settings, step: steps.Step, wanted: Wanted) -> Story:
+def run_once(config: Settings, step: steps.Step, origin: Origin, wanted: Wanted, watch: job.Watch) -> Story:
     """One full run on the stores that the settings name, and its story."""
-    with wiring.endpoints(config) as where, wiring.full_stores(config, where) as stores:
-        with working() as watch:
-            rest = {"propose": wanted.propose, "requested_by": (wanted.by,) if wanted.by else ()}
-            plan = wiring.plan(config, _now(), wanted.resume, **rest)
-            command.say(f"full: {plan.run}")
-            done = job.run(stores, plan, step, _now, command.peak_memory, resume=bool(wanted.resume), watch=watch)
-        return telling.tell_run(stores, done, config.min_group_size)
+    rest = {"propose": wanted.propose, "requested_by": (wanted.by,) if wanted.by else ()}
+    plan = wiring.plan(config, _now(), wanted.resume, **rest)
+    command.say(f"full: {plan.run}")
+
+    def body(going: Going) -> Story:
+        going.record.correlate(plan.run)
+        with wiring.full_stores(config, going.where) as stores:
+            left = going.attempt > 1 and bool(stores.results.steps(plan.run))  # a second attempt goes on where it can
+            done = job.run(
+                stores, plan, going.step, _now, command.peak_memory, resume=bool(wanted.resume) or left, watch=watch
+            )
+            story = telling.tell_run(stores, done, config.min_group_size)
+        going.record.result(story_json.numbers(story))
+        return story
+
+    return account.run(config, flows.FULL.name, origin, step, body)
 
 
 def _now() -> datetime:
@@ -61,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     mode = f"direct mode ({why_direct})" if why_direct else "as a Prefect flow"
     print(f"full: {mode}; {wiring.which(config)}", file=sys.stderr, flush=True)
     wanted = Wanted(options.resume, not options.no_propose, command.account())
-    story = run_once(config, steps.direct, wanted) if why_direct else _through_prefect(wanted)
+    story = _directly(config, wanted) if why_direct else _through_prefect(wanted)
     publish(story, config, options.html, as_json=options.json)
     return command.GOOD
 
@@ -90,11 +100,17 @@ def publish(story: Story, config: Settings, path: Path | None, *, as_json: bool 
     return path
 
 
+def _directly(config: Settings, wanted: Wanted) -> Story:
+    asked = {"resume": wanted.resume, "propose": wanted.propose, "requested_by": wanted.by}
+    with working() as watch:
+        return run_once(config, steps.directly(command.policies(config)), Origin(parameters=asked), wanted, watch)
+
+
 def _through_prefect(wanted: Wanted) -> Story:
     from pipelines.full import full as flow_
     from pipelines.skin import outcome
 
-    state = flow_(resume=wanted.resume, propose=wanted.propose, requested_by=wanted.by, return_state=True)
+    state: Any = flow_(resume=wanted.resume, propose=wanted.propose, requested_by=wanted.by, return_state=True)
     story: Story = outcome(state)
     return story
 
@@ -105,16 +121,30 @@ if __name__ == "__main__":
 # ------------------------------------------------------------------------------------------------ the Prefect skin
 # Below the command, because importing prefect takes a second that direct mode need not pay.
 
-from prefect import flow  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
 
-from pipelines.skin import as_task, skipped  # noqa: E402
+from pipelines import prefect_page, skin  # noqa: E402
 
 
-@flow(name="full", timeout_seconds=_TIMEOUT_S, log_prints=False)
+@skin.scheduled(flows.FULL)
 def full(resume: str | None = None, propose: bool = True, requested_by: str = "") -> Story | State[Any]:
     """Refresh metrics, look for causes, store the numbers, propose what people may decide on."""
+    config = settings.load()
+    wanted = Wanted(resume, propose, requested_by)
     try:
-        return run_once(settings.load(), as_task, Wanted(resume, propose, requested_by))
+        with prefect_page.progress() as watch:
+            story = run_once(config, skin.tasks(command.policies(config)), skin.origin(), wanted, watch)
+        _show_in_prefect(story, config)
     except Refused as refused:
-        return skipped(refused)
+        return skin.skipped(refused)
+    return story
+
+
+def _show_in_prefect(story: Story, config: Settings) -> None:
+    """The page in the state directory too: a scheduled run has no terminal."""
+    forbidden, short = secrets_of(config), words.in_short(story)
+    story_html.write(wiring.state_dir(config) / PAGE, story, _now(), forbidden=forbidden)
+    prefect_page.name_run(f"{story.run.id}: {short[0]}", forbidden)
+    prefect_page.story("full-story", story_markdown.text(story), " ".join(short), forbidden)
+    prefect_page.table("full-steps", story_markdown.steps(story), "What each step did")
+    prefect_page.event("analysed", "full", story_json.numbers(story))

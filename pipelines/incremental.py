@@ -8,29 +8,43 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from pipelines import command, settings, steps, wiring
+from pipelines import account, command, settings, steps, wiring
+from pipelines.account import Going, Origin
 from pipelines.errors import Refused
+from pipelines.jobs import flows
 from pipelines.jobs import incremental as job
 from pipelines.model import RunReport
 from pipelines.report import funnel
 from pipelines.report.progress import draining
 from pipelines.settings import Settings
 
-_TIMEOUT_S = 240
+Watch = Callable[[int, int], None]
 
 
 def run_once(
-    config: Settings, step: steps.Step, *, accept_invalid: bool = False, budget_s: float | None = None
+    config: Settings,
+    step: steps.Step,
+    origin: Origin,
+    watch: Watch,
+    *,
+    accept_invalid: bool = False,
+    budget_s: float | None = None,
 ) -> RunReport:
-    """One incremental run on the stores that the settings name."""
+    """One incremental run on the stores that the settings name. watch: called with entries done and left."""
     budget = timedelta(seconds=budget_s or config.time_budget_s)
-    with wiring.endpoints(config) as where, wiring.stores(config, where) as stores:
-        rules, upkeep = wiring.rules(config, accept_invalid=accept_invalid), wiring.upkeep(config)
-        with draining("into the graph") as show:
-            return job.run(stores, rules, upkeep, budget, step, watch=lambda p: show(p.done, p.backlog))
+
+    def body(going: Going) -> RunReport:
+        with wiring.stores(config, going.where) as stores:
+            rules, upkeep = wiring.rules(config, accept_invalid=accept_invalid), wiring.upkeep(config)
+            report = job.run(stores, rules, upkeep, budget, going.step, watch=lambda now: watch(now.done, now.backlog))
+        going.record.result(funnel.numbers(report))
+        return report
+
+    return account.run(config, flows.INCREMENTAL.name, origin, step, body)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,9 +57,12 @@ def main(argv: list[str] | None = None) -> int:
         flush=True,
     )
     if why_direct:
-        report = run_once(config, steps.direct, accept_invalid=options.accept_invalid, budget_s=options.budget)
+        with draining("into the graph") as watch:
+            asked = {"accept_invalid": options.accept_invalid, "budget_s": options.budget}
+            origin = Origin(parameters={name: value for name, value in asked.items() if value})
+            report = run_once(config, steps.directly(command.policies(config)), origin, watch, **asked)
     else:
-        report = _through_prefect(options.accept_invalid)
+        report = _through_prefect(options.accept_invalid, options.budget)
     if options.json:
         print(json.dumps(funnel.as_dict(report)))
     else:
@@ -75,11 +92,11 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _through_prefect(accept_invalid: bool) -> RunReport:
+def _through_prefect(accept_invalid: bool, budget_s: float | None) -> RunReport:
     from pipelines.incremental import incremental as flow_
     from pipelines.skin import outcome
 
-    state = flow_(accept_invalid=accept_invalid, return_state=True)
+    state: Any = flow_(accept_invalid=accept_invalid, budget_s=budget_s, return_state=True)
     report: RunReport = outcome(state)
     return report
 
@@ -90,16 +107,28 @@ if __name__ == "__main__":
 # ------------------------------------------------------------------------------------------------ the Prefect skin
 # Below the command, because importing prefect takes a second that direct mode need not pay.
 
-from prefect import flow  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
 
-from pipelines.skin import as_task, skipped  # noqa: E402
+from pipelines import prefect_page, skin  # noqa: E402
 
 
-@flow(name="incremental", timeout_seconds=_TIMEOUT_S, log_prints=False)
-def incremental(accept_invalid: bool = False) -> RunReport | State[Any]:
+@skin.scheduled(flows.INCREMENTAL)
+def incremental(accept_invalid: bool = False, budget_s: float | None = None) -> RunReport | State[Any]:
     """Read new interactions from the stream and update the graph, exactly once."""
+    config = settings.load()
     try:
-        return run_once(settings.load(), as_task, accept_invalid=accept_invalid)
+        with prefect_page.progress() as show:
+            report = run_once(
+                config,
+                skin.tasks(command.policies(config)),
+                skin.origin(),
+                prefect_page.draining(show, "into the graph"),
+                accept_invalid=accept_invalid,
+                budget_s=budget_s,
+            )
     except Refused as refused:
-        return skipped(refused)
+        return skin.skipped(refused)
+    prefect_page.name_run(f"incremental: {funnel.in_short(report)}")
+    prefect_page.table("incremental-funnel", funnel.rows(report), funnel.state(report))
+    prefect_page.event("drained" if report.drained else "backlog-left", "incremental", funnel.numbers(report))
+    return report

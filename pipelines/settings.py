@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipelines.errors import InvalidInput
@@ -23,6 +23,16 @@ def _horizon(value: Any) -> Any:
     if isinstance(value, str) and value.strip().removesuffix("d").isdigit():
         return timedelta(days=int(value.strip().removesuffix("d")))
     return value
+
+
+class Retries(BaseModel):
+    """What may be set of a step's retry policy; `pipelines.steps.RETRIES` has the defaults. Delays in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempts: int | None = Field(None, ge=1, le=10)
+    base_s: float | None = Field(None, ge=0)
+    factor: float | None = Field(None, ge=1)
 
 
 class Settings(BaseSettings):
@@ -83,6 +93,12 @@ class Settings(BaseSettings):
         description="where the regressions run; auto: by the size of the panel",
     )
     dask_scheduler: str = Field("", description="tcp://host:8786 of an existing Dask cluster, for very large panels")
+    retries: dict[str, Retries] = Field(
+        {}, description='changes to the retry table, such as {"store_metrics": {"attempts": 6, "base_s": 10}}'
+    )
+    run_again_s: float = Field(
+        5, ge=0, description="seconds until a run whose stores could not be opened is tried once more"
+    )
     log_format: str = Field(
         "auto", pattern="^(auto|text|json)$", description="auto: text on a terminal, JSON elsewhere"
     )
@@ -99,14 +115,24 @@ class Settings(BaseSettings):
         return self
 
 
+#: Where containers find secrets as files, one a setting: /run/secrets/organism_postgres_url.
+_SECRETS = Path("/run/secrets")
+
+
+def secrets_dir() -> Path | None:
+    """The directory with secrets as files, if there is one. ORGANISM_SECRETS_DIR names another."""
+    place = Path(os.environ.get("ORGANISM_SECRETS_DIR", _SECRETS))
+    return place if place.is_dir() else None
+
+
 def load(**overrides: Any) -> Settings:
-    """The settings of this process.
+    """The settings of this process: from the environment, from `.env`, from files of secrets; the first that is there.
 
     Raises:
         InvalidInput: names each wrong variable and what was expected; never shows a value, it may be a secret.
     """
     try:
-        return Settings(**overrides)
+        return Settings(**{"_secrets_dir": secrets_dir(), **overrides})
     except ValidationError as error:
         wrong = [_words(e["loc"], e["msg"]) for e in error.errors(include_input=False, include_url=False)]
         raise InvalidInput("wrong settings: " + "; ".join(wrong)) from None
@@ -114,7 +140,7 @@ def load(**overrides: Any) -> Settings:
 
 def misspelt() -> list[str]:
     """A sentence for every variable of ours that is no setting: a mistyped name silently means the default."""
-    known = {f"ORGANISM_{name.upper()}" for name in Settings.model_fields}
+    known = {f"ORGANISM_{name.upper()}" for name in Settings.model_fields} | {"ORGANISM_SECRETS_DIR"}
     unknown = sorted(n for n in os.environ if n.upper().startswith("ORGANISM_") and n.upper() not in known)
     close = {name: difflib.get_close_matches(name.upper(), known, 1) for name in unknown}
     return [

@@ -1,26 +1,30 @@
-"""What the Prefect flows share: a step as a task with the retry policy of the house.
+"""What the Prefect flows share: a step as a task with the retry policy of the house, where a run comes from, how it ends.
 
 Imported by flow files at their end only, because importing prefect takes a second that direct mode need not pay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC
 from typing import Any, TypeVar
 
-from prefect import Task
+from prefect import Task, flow, runtime
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import Flow
 from prefect.logging import get_run_logger
 from prefect.states import Completed
+from prefect.utilities.urls import url_for
 
-from pipelines import steps
-from pipelines.errors import Refused
+from pipelines import account, settings, steps
+from pipelines.errors import OrganismError, Refused
+from pipelines.jobs import flows
+from pipelines.runs import ErrorKind, Mode
 
 T = TypeVar("T")
-
-
 SKIPPED = "Skipped"
+_CRASHED = "its process is gone, as after a kill, a lack of memory or a restart of its machine"
 
 
 def skipped(refused: Refused) -> State[Any]:
@@ -40,13 +44,50 @@ def outcome(state: State[Any]) -> Any:
     return state.result()
 
 
-def as_task(function: Callable[..., T], *args: Any) -> T:
-    """Run a step as a Prefect task by the retry table.
+def scheduled(its: flows.Flow) -> Callable[[Callable[..., T]], Flow[..., T]]:
+    """A flow of ours: its name, how long a run may take, and who is told when its process is gone.
 
-    The arguments are bound beforehand: Prefect walks and hashes what a task is given, and these are live connections.
+    No retries of Prefect's: they would run steps again that are done; `account.run` repeats what may be repeated.
     """
-    policy = steps.RETRIES[function.__name__]
-    task: Task[[], T] = Task(
+    return flow(
+        name=its.name,
+        timeout_seconds=its.timeout.total_seconds(),
+        log_prints=False,
+        persist_result=False,
+        on_failure=[_on_failure],
+        on_crashed=[_on_crashed],
+    )
+
+
+def origin() -> account.Origin:
+    """Of the flow run that this is called in."""
+    here = runtime.flow_run
+    return account.Origin(
+        run_id=str(here.id),
+        mode=Mode.PREFECT,
+        parameters={k: v for k, v in (here.parameters or {}).items() if v is not None},
+        deployment=runtime.deployment.name,
+        scheduled_at=here.scheduled_start_time.astimezone(UTC) if here.scheduled_start_time else None,
+        link=here.ui_url,
+    )
+
+
+def tasks(policies: Mapping[str, steps.Retry] = steps.RETRIES) -> steps.Step:
+    """A way to run steps as Prefect tasks, retried by the table."""
+
+    def run(function: Callable[..., T], *args: Any) -> T:
+        name, log = function.__name__, get_run_logger()
+        log.info("%s started", name)
+        result = _task(function, args, policies[name])()
+        log.info("%s ended: %s", name, steps.in_words(result))
+        return result
+
+    return run
+
+
+def _task(function: Callable[..., T], args: tuple[Any, ...], policy: steps.Retry) -> Task[[], T]:
+    """The arguments are bound beforehand: Prefect walks and hashes what a task is given, and these are live connections."""
+    return Task(
         fn=lambda: function(*args),
         name=function.__name__,
         task_run_name=function.__name__,
@@ -58,13 +99,29 @@ def as_task(function: Callable[..., T], *args: Any) -> T:
         cache_policy=NO_CACHE,
         persist_result=False,
     )
-    log = get_run_logger()
-    log.info("%s started", function.__name__)
-    result = task()
-    log.info("%s ended: %s", function.__name__, steps.in_words(result))
-    return result
 
 
 def _is_transient(_task: object, _run: object, state: State[Any]) -> bool:
     error = state.result(raise_on_failure=False)
     return isinstance(error, BaseException) and steps.retryable(error)
+
+
+# ------------------------------------------------------------------------------------------------ hooks
+# The body tells of its own failures. These are for what it cannot see; the same run told twice is told once.
+
+
+def _on_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """A failure before the body: wrong parameters, wrong settings."""
+    error = state.result(raise_on_failure=False)
+    words = str(error) if isinstance(error, OrganismError) else type(error).__name__
+    _told(flow, flow_run, ErrorKind.PERMANENT, words)
+
+
+def _on_crashed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  # Prefect passes three
+    """Runs in another process when this one was killed and its worker lives."""
+    _told(flow, flow_run, ErrorKind.CRASHED, _CRASHED)
+
+
+def _told(its: Flow[..., Any], run: FlowRun, kind: ErrorKind, words: str) -> None:
+    where = account.Origin(run_id=str(run.id), mode=Mode.PREFECT, link=url_for(run))
+    account.closed_from_outside(settings.load(), its.name, where, kind, words)

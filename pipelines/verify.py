@@ -1,14 +1,34 @@
-"""`python -m pipelines.verify`: recount the graph from the archive and name what differs."""
+"""`python -m pipelines.verify`: recount the graph from the archive and name what differs; daily as the flow `verify`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from typing import Any
 
-from pipelines import command, settings, wiring
-from pipelines.jobs.reconcile import verify
+from pipelines import account, command, settings, steps, wiring
+from pipelines.account import Going, Origin
+from pipelines.errors import Refused
+from pipelines.jobs import flows
+from pipelines.jobs.reconcile import Drift, verify
 from pipelines.report import drift
 from pipelines.report.progress import counting
+from pipelines.settings import Settings
+
+Watch = Callable[[int], None]
+
+
+def recount_once(config: Settings, step: steps.Step, origin: Origin, watch: Watch) -> Drift:
+    """One recount on the stores that the settings name. watch: called with interactions counted so far."""
+
+    def body(going: Going) -> Drift:
+        with wiring.stores(config, going.where) as stores:
+            found: Drift = going.step(verify, stores, watch)
+        going.record.result(drift.numbers(found.report()))
+        return found
+
+    return account.run(config, flows.VERIFY.name, origin, step, body)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,8 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     config = settings.load()
     command.say(f"verify: {wiring.which(config)}")
-    with wiring.endpoints(config) as where, wiring.stores(config, where) as stores, counting("recounting") as watch:
-        report = verify(stores, watch).report(reveal=options.reveal)
+    with counting("recounting") as watch:
+        found = recount_once(config, steps.directly(command.policies(config)), Origin(), watch)
+    report = found.report(reveal=options.reveal)
     if options.json:
         print(json.dumps(drift.as_dict(report)))
     else:
@@ -31,3 +52,24 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     raise SystemExit(command.run(main))
+
+# ------------------------------------------------------------------------------------------------ the Prefect skin
+# Below the command, because importing prefect takes a second that direct mode need not pay.
+
+from prefect.client.schemas.objects import State  # noqa: E402
+
+from pipelines import prefect_page, skin  # noqa: E402
+
+
+@skin.scheduled(flows.VERIFY)
+def recount() -> dict[str, float] | State[Any]:
+    """Recount the graph from the archive; a difference is an incident."""
+    config = settings.load()
+    try:
+        found = recount_once(config, skin.tasks(command.policies(config)), skin.origin(), lambda _done: None)
+    except Refused as refused:
+        return skin.skipped(refused)
+    report = found.report()
+    prefect_page.name_run(f"verify: drift {len(report.differences)} in {report.ties:,} ties")
+    prefect_page.event("drifted" if report.differences else "equal", "verify", drift.numbers(report))
+    return drift.numbers(report)

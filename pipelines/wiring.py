@@ -31,6 +31,7 @@ from pipelines.interventions.store import PostgresProposals
 from pipelines.jobs.incremental import Upkeep
 from pipelines.jobs.ingest import Rules, Stores
 from pipelines.keys import key_file
+from pipelines.ledger.store import PostgresLedger
 from pipelines.migrate import migrate
 from pipelines.outbox.store import SqliteOutbox
 from pipelines.postgres import alone, open_pool, translated
@@ -220,6 +221,18 @@ def pseudonym_key(settings: Settings) -> bytes:
     if settings.pseudonym_key:
         return settings.pseudonym_key.get_secret_value().encode()
     return key_file(state_dir(settings) / "pseudonym.key", "ORGANISM_STATE_DIR or ORGANISM_PSEUDONYM_KEY")
+
+
+@contextmanager
+def ledger(where: Endpoints) -> Iterator[PostgresLedger]:
+    """The account of runs, with its schema up to date.
+
+    Raises:
+        TransientError, PermanentError: PostgreSQL cannot be reached or does not let us in.
+    """
+    _migrate(where.postgres)
+    with open_pool(where.postgres, size=2) as pool:
+        yield PostgresLedger(pool)
 
 
 # ------------------------------------------------------------------------------------------------ weigh and propose

@@ -85,11 +85,14 @@ def _drain(
     """Window after window: what one step hands to the next is a count, the entries stay on the server."""
     while True:
         window = step(fetch_interactions, stores, rules)
-        before = tally.funnel.read
         tally.add(Funnel(vanished=window.vanished))
-        step(update_graph_incremental, stores, rules, until, tally, clock)
+        part = Tally()  # its own, so that what a step says of itself is about that call
+        try:
+            step(update_graph_incremental, stores, rules, until, part, clock)
+        finally:
+            tally.add(part.funnel)
         watch(Progress(tally.funnel.read, backlog(stores)))
-        idle = window.delivered == 0 and window.adopted == 0 and tally.funnel.read == before
+        idle = window.delivered == 0 and window.adopted == 0 and part.funnel.read == 0
         over = clock() >= until or not stores.lease.renew()  # silent for too long: somebody else writes now
         if idle or over or window.delivered < rules.window_size:
             return

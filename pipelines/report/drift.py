@@ -32,6 +32,11 @@ def as_dict(report: DriftReport) -> dict[str, object]:
     return {"interactions": report.interactions, "ties": report.ties, "drift": len(named), "differences": named}
 
 
+def numbers(report: DriftReport) -> dict[str, float]:
+    """What the run ledger keeps and the alert rule reads; no tie is among it."""
+    return {"differences": len(report.differences), "ties": report.ties, "interactions": report.interactions}
+
+
 def show(report: DriftReport) -> None:
     console = Console(highlight=False, soft_wrap=True)
     drift, colour = len(report.differences), "red" if report.differences else "green"

@@ -91,6 +91,29 @@ def as_dict(report: RunReport) -> dict[str, object]:
     }
 
 
+def numbers(report: RunReport) -> dict[str, float]:
+    """What the run ledger keeps and the alert rules read: counts of entries, flags as 0 and 1."""
+    named = ("read", "applied", "duplicates", "dead_letters", "late", "ignored", "vanished", "batches")
+    counts = {name: getattr(report.funnel, name) for name in named}
+    flags = {"reset": int(report.reset), "drained": int(report.drained), "unaccounted": unaccounted(report.funnel)}
+    return {**counts, **flags, "backlog": report.backlog, "lost": report.lost, "trimmed": report.trimmed}
+
+
+def in_short(report: RunReport) -> str:
+    """`5,208 applied, 3 dead letters`; `nothing new`."""
+    told = [f"{fate.count:,} {fate.words}" for fate in fates(report.funnel) if fate.count]
+    left = [f"backlog {report.backlog:,}"] if report.backlog else []
+    return ", ".join(told + left) or "nothing new"
+
+
+def rows(report: RunReport) -> list[dict[str, object]]:
+    """The funnel as a table: a row for what was read and one for each fate."""
+    told: list[tuple[str, int | None, str]] = [("read", report.funnel.read, "from the stream")]
+    told += [(fate.words, fate.count, fate.meaning) for fate in fates(report.funnel)]
+    told += [(alarm.word, None, f"{alarm.seen}: {alarm.do}") for alarm in alarms(report)]
+    return [{"entries": words, "count": count, "meaning": meaning} for words, count, meaning in told]
+
+
 def state(report: RunReport) -> str:
     """Backlog, rate and when it will be done, in a line."""
     pace = f"{report.rate:,.0f} entries/s"

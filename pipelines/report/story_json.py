@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from enum import Enum
 from typing import Any
 
+from pipelines.evidence import State, Status
 from pipelines.privacy.traces import guard
 from pipelines.report import funnel
 from pipelines.report.story import Level, Story
 from pipelines.report.team_graph import TeamGraph
+
+#: Of all that steps count, what says how large the work was.
+_COUNTED = frozenset({"people", "ties", "views", "unchanged", "week_rows", "interactions", "person_weeks", "points"})
 
 
 def text(story: Story, forbidden: Iterable[str] = ()) -> str:
@@ -35,6 +40,20 @@ def as_dict(story: Story) -> dict[str, Any]:
     document["graph"] = _graph(story.graph) if story.graph else None
     document["events"] = _events(story)
     return document
+
+
+def numbers(story: Story) -> dict[str, float]:
+    """What the run ledger keeps: how much was looked at, found and proposed. No value of a group is among it."""
+    found, states = Counter(f.status for f in story.findings), Counter(p.state for p in story.proposals)
+    counted = {name: count for step in story.steps for name, count in step.counts.items() if name in _COUNTED}
+    return {
+        **counted,
+        "findings": len(story.findings),
+        "credible": found[Status.CREDIBLE],
+        "proposed": states[State.PENDING_APPROVAL] + states[State.SHADOW],
+        "blocked": states[State.BLOCKED],
+        "notes": len(story.notes),
+    }
 
 
 def _events(story: Story) -> dict[str, Any] | None:

@@ -334,7 +334,7 @@ def loses(known: Known, lines: dict[str, Line], store: str, step: str, point: st
     assert f"{store} 127.0.0.1:{lines[store].port}" in str(error)
     assert f"check ORGANISM_{store.upper()}_URL" in str(error)
     assert check_text("".join(traceback.format_exception(error)), secrets(site)) == []
-    assert stage.begun[step] == steps.RETRIES[step].attempts == 3
+    assert stage.begun[step] == steps.RETRIES[step].attempts == 4
     left = site.dump()
     assert halves(left, known.before, known.done) == []
     assert left["proposals"] == []

@@ -10,7 +10,7 @@ from prefect import flow
 
 from pipelines import steps
 from pipelines.errors import PermanentError, TransientError
-from pipelines.skin import as_task
+from pipelines.skin import tasks
 
 calls = 0
 
@@ -25,12 +25,11 @@ def fetch_interactions(kind: type[Exception], times: int) -> int:
 
 @flow(name="failing")
 def failing(kind: Any, times: int) -> int:
-    return as_task(fetch_interactions, kind, times)
+    quick = steps.Retry(attempts=4, base_s=0.01, factor=2, jitter=0.5, timeout_s=60)
+    return tasks({"fetch_interactions": quick})(fetch_interactions, kind, times)
 
 
 if __name__ == "__main__":
-    quick = steps.Retry(attempts=3, base_s=0.01, factor=2, jitter=0.5, timeout_s=60)
-    steps.RETRIES = {"fetch_interactions": quick}  # type: ignore[misc]
     wanted = {"transient": TransientError, "permanent": PermanentError}[sys.argv[1]]
     state = failing(wanted, int(sys.argv[2]), return_state=True)
     print(json.dumps({"state": state.name, "calls": calls}))

@@ -115,8 +115,8 @@ def test_what_cannot_be_resumed_fails_with_the_code_of_wrong_input(site: Site, p
 @pytest.mark.parametrize(
     ("kind", "times", "state", "code", "attempts"),
     [
-        ("transient", 2, "Completed", 0, {STEPS[2]: 3, STEPS[3]: 1}),
-        ("transient", 3, "Failed", 1, {STEPS[2]: 3}),
+        ("transient", 3, "Completed", 0, {STEPS[2]: 4, STEPS[3]: 1}),
+        ("transient", 4, "Failed", 1, {STEPS[2]: 4}),
         ("permanent", 1, "Failed", 1, {STEPS[2]: 1}),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_refused_run_is_skipped_and_not_failed(embedded: wiring.Endpoints, pre
 
 @pytest.mark.parametrize(
     ("kind", "times", "state", "calls"),
-    [("transient", 2, "Completed", 3), ("transient", 3, "Failed", 3), ("permanent", 1, "Failed", 1)],
+    [("transient", 3, "Completed", 4), ("transient", 4, "Failed", 4), ("permanent", 1, "Failed", 1)],
 )
 def test_only_what_may_pass_is_tried_again_and_three_times_at_most(
     kind: str, times: int, state: str, calls: int, prefect_api: str, tmp_path: Path
