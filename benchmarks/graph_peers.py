@@ -57,7 +57,7 @@ class Igraph:
         self.lengths = (1 / graph.weights[once]).tolist()
 
     def betweenness(self) -> Share:
-        sources = spaced(self.n, few(self.n, 2_000, 640, 64))
+        sources = spaced(self.n, few(self.n, 2_000, 640, 192))
         return Share(sources, partial(self.graph.betweenness, sources=sources.tolist()), np.array)
 
     def weighted(self) -> Share:

@@ -110,7 +110,7 @@ def against_peers(
 
 def betweenness(graph: Csr, beside: list[Any], weighted: bool, repeats: int) -> list[Line]:
     n = graph.n
-    count = few(n, 2_000, 1_600, 64) if weighted else few(n, 2_000, 10_000, 1_024)
+    count = few(n, 2_000, 1_600, 64) if weighted else few(n, 2_000, 10_000, 16_384)  # fixed costs are extrapolated too
     metric = "betweenness weighted" if weighted else "betweenness"
     ours = partial(centrality.betweenness, graph, weighted=weighted, threads=1)
     shares = {OURS: Share(spaced(n, count), partial(ours, sources=spaced(n, count)))}
