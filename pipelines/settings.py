@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     )
     history_weeks: int = Field(52, ge=9, description="weeks of people that the causal analysis looks at")
     points_days: int = Field(800, ge=200, description="days that the time series keep their points, by whole months")
+    runs_days: int = Field(400, ge=7, description="days that the account of runs keeps ended runs")
     causal_engine: str = Field(
         "auto",
         pattern="^(auto|in_memory|out_of_core|distributed)$",

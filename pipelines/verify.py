@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from pipelines import account, command, settings, steps, wiring
@@ -26,6 +27,8 @@ def recount_once(config: Settings, step: steps.Step, origin: Origin, watch: Watc
         with wiring.stores(config, going.where) as stores:
             found: Drift = going.step(verify, stores, watch)
         going.record.result(drift.numbers(found.report()))
+        with wiring.ledger(going.where) as ledger:  # once a day is often enough for this, too
+            ledger.forget(account.utc_now() - timedelta(days=config.runs_days))
         return found
 
     return account.run(config, flows.VERIFY.name, origin, step, body)
