@@ -15,6 +15,9 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 import alerts.settings
+from alerts import opening
+from alerts.fallback import Fallback
+from alerts.model import Incident
 from alerts.settings import AlertSettings, WrongSettings
 from pipelines import embedded, settings, wiring
 from pipelines.embedded import Server
@@ -22,6 +25,7 @@ from pipelines.errors import InvalidInput, OrganismError, PermanentError
 from pipelines.events.dead_letters import RedisDeadLetters
 from pipelines.events.stream import RedisStream
 from pipelines.graph.store import Neo4jGraph
+from pipelines.interventions.store import PostgresProposals
 from pipelines.jobs.facts import Machine, Sources
 from pipelines.jobs.resources import disk_share, memory_share
 from pipelines.ledger.store import PostgresLedger
@@ -76,6 +80,27 @@ def place() -> Iterator[tuple[str | None, Path]]:
     config = settings.load()
     with _running(config, _given(config)) as urls:
         yield _url(_secret(config.postgres_url), urls, "postgres"), wiring.state_dir(config)
+
+
+@contextmanager
+def proposals(config: Settings, postgres: str | None) -> Iterator[PostgresProposals | None]:
+    """Where PostgreSQL is; None where it is embedded and not running."""
+    if postgres is None:
+        yield None
+        return
+    with open_pool(postgres, size=1) as pool:
+        yield PostgresProposals(pool, wiring.audit_key(config), wiring.policy_rules(config))
+
+
+def open_incidents(config: Settings, postgres: str | None) -> list[Incident]:
+    """As the server has them; while it is away, as the file in the state directory has them. The oldest first."""
+    with ExitStack() as stack:
+        file = Fallback(wiring.state_dir(config))
+        store = opening.server(postgres) or (file.open() if file.path.exists() else None)
+        if store is None:
+            return []
+        stack.callback(store.close)
+        return [case.incident for case in store.open_cases()]
 
 
 def alert_settings() -> AlertSettings:
