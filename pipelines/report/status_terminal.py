@@ -21,6 +21,8 @@ _SIGNS = {
     Status.SCHEDULED: ("·", "dim"),
 }
 _RUNS, _LABEL = 8, 10
+#: Columns that are never cut for a long sentence.
+_NAME = {"last runs": 11, "began": 11, "took": 5, "by": 7}
 
 
 def show(its: Standing, console: Console | None = None) -> None:
@@ -46,6 +48,8 @@ def _lines(its: Standing) -> Iterator[Text]:
         if store.words:
             yield _row(store.name, store.words, "red")
     yield _row("fresh", _freshness(its), "")
+    if its.behind:
+        yield _row("", f"the oldest entry waits for {figures.duration(its.behind)}", "")
     yield _row("waiting", _waiting(its), "yellow" if its.proposals and its.proposals.get("pending_approval") else "")
     if its.halted:
         yield _row("halted", its.halted, "bold yellow")
@@ -57,8 +61,6 @@ def _freshness(its: Standing) -> str:
     if stream is not None:
         parts.append(f"backlog {stream.unread:,} + {stream.pending:,} in hand")
         parts.append(figures.counted(stream.dead_letters, "dead letter"))
-    if its.behind:
-        parts.append(f"oldest waits {figures.duration(its.behind)}")
     return " · ".join(parts)
 
 
@@ -99,7 +101,7 @@ def _rate(rate: float | None) -> str:
 def _runs(runs: Sequence[Run], now: datetime) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("", "last runs", "began", "took", "by", "what"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=0 if name == "what" else _NAME.get(name))
     for run in runs:
         sign, style = _SIGNS[run.status]
         took = figures.duration(run.duration_seconds) if run.duration_seconds is not None else ""

@@ -61,13 +61,14 @@ def test_it_tells_freshness_backlog_runs_and_what_the_failed_one_said() -> None:
         "4 min ago",
         "backlog 7 + 2 in hand",
         "1 dead letter",
-        "oldest waits",
+        "oldest entry waits for 3 min",
         "5,208 applied",
         "67 %",
         "12:01",
     ):
         assert words in text
     assert "redis 10.0.0.1" in text
+    assert "incremental  5 min ago" in text  # the sentence is cut, not what it is about
 
 
 def test_incidents_come_first_with_what_mends_them() -> None:
