@@ -163,7 +163,10 @@ def _flow_fact(where: Endpoints | None, flow: str, now: datetime) -> FlowFact:
 
 
 def closed_from_outside(config: Settings, flow: str, origin: Origin, kind: ErrorKind, words: str) -> None:
-    """Close and tell of a run that could not do so itself: its process is gone, or it failed before its body began."""
+    """Close and tell of a run that could not do so itself: its process is gone, or it failed before its body began.
+
+    A run that closed itself is not told of: it was, or it was stopped on purpose, as by a worker that is told to end.
+    """
     if origin.run_id in _told:
         return
     with ExitStack() as stack:
@@ -173,7 +176,8 @@ def closed_from_outside(config: Settings, flow: str, origin: Origin, kind: Error
             with wiring.ledger(where) as ledger:
                 if ledger.get(origin.run_id) is None:
                     ledger.begin(flow, origin.run_id, origin.mode, utc_now(), parameters={})
-                ledger.close(origin.run_id, Status.FAILED, utc_now(), error=words, error_kind=kind)
+                if not ledger.close(origin.run_id, Status.FAILED, utc_now(), error=words, error_kind=kind):
+                    return
         except OrganismError as error:
             _log.warning("the ledger cannot be told: %s", error)
         tell_failed(config, where, flow, origin, kind, words)

@@ -68,24 +68,28 @@ def event(name: str, flow: str, numbers: Mapping[str, float]) -> None:
 
 @contextmanager
 def progress(clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[str, float], None]]:
-    """A bar for each of several pieces of work, as they come: call it with a name and the share that is done, 0 to 1."""
-    bars: dict[str, UUID] = {}
-    last: dict[str, float] = {}
+    """One bar for the run, over the piece of work that is under way: call it with a name and the share that is done, 0 to 1.
+
+    One, and not one a piece: Prefect draws each as a mark on the run's time line.
+    """
+    bar: UUID | None = None
+    last = -_UPDATE_S
 
     def show(what: str, share: float) -> None:
-        if what in bars and share < 1 and clock() - last[what] < _UPDATE_S:
+        nonlocal bar, last
+        if clock() - last < _UPDATE_S:
             return
-        last[what] = clock()
+        last, words = clock(), what.replace("_", " ")
         with _only_decoration():
-            if what not in bars:
-                made = create_progress_artifact(100 * share, description=what.replace("_", " "))
-                bars[what] = made if isinstance(made, UUID) else UUID(str(made))
+            if bar is None:
+                bar = UUID(str(create_progress_artifact(100 * share, description=words)))
             else:
-                update_progress_artifact(bars[what], 100 * share)
+                update_progress_artifact(bar, 100 * share, description=words)
 
     yield show
-    for what in bars:
-        show(what, 1.0)
+    if bar is not None:
+        with _only_decoration():
+            update_progress_artifact(bar, 100.0, description="done")
 
 
 def draining(show: Callable[[str, float], None], what: str) -> Callable[[int, int], None]:

@@ -134,6 +134,12 @@ def as_dict(turn: job.Turn) -> dict[str, Any]:
     return {**turn.numbers(), "problems": problems, "refused": list(turn.refused)}
 
 
+def named(turn: job.Turn) -> str:
+    """`STORE_DOWN redis, DRIFT graph`; `nothing is wrong`."""
+    wrong = [f"{p.code.value} {p.subject}" for p in turn.problems if p.severity is not Severity.INFO]
+    return ", ".join(wrong) or "nothing is wrong"
+
+
 def in_words(turn: job.Turn) -> str:
     lines = [
         f"{p.severity.value}: {p.what} [{p.code.value} {p.subject}]" + (f"\n  {p.fix}" if p.fix else "")
@@ -153,13 +159,15 @@ if __name__ == "__main__":
 
 from prefect.client.schemas.objects import State  # noqa: E402
 
-from pipelines.skin import origin, scheduled, skipped  # noqa: E402
+from pipelines import prefect_page, skin  # noqa: E402
 
 
-@scheduled(flows.WATCH)
+@skin.scheduled(flows.WATCH)
 def watch() -> dict[str, int] | State[Any]:
     """Look for what is wrong and tell people, once."""
     try:
-        return run_once(settings.load(), origin()).numbers()
+        turn = run_once(settings.load(), skin.origin())
     except Refused as refused:
-        return skipped(refused)
+        return skin.skipped(refused)
+    prefect_page.name_run(f"watch: {named(turn)}")
+    return turn.numbers()

@@ -41,7 +41,7 @@ def steps(story: Story) -> list[dict[str, Any]]:
 
 
 def _part(title: str, lines: Iterable[str]) -> Iterator[str]:
-    items = [f"- {_escaped(line.strip())}" for line in lines]
+    items = list(dict.fromkeys(f"- {_escaped(line.strip())}" for line in lines))  # one sentence about several is one
     if items:
         yield f"## {title}"
         yield "\n".join(items)
