@@ -33,6 +33,10 @@ class PermanentError(OrganismError):
     """Trying again changes nothing: wrong credentials, a broken query, a file that cannot be read."""
 
 
+class Defect(PermanentError):
+    """An error that is not ours, told by its kind and place: its own text may hold what must not leave."""
+
+
 class InvalidInput(PermanentError):
     """What the user gave is wrong (a file, an option, a setting). Exit code 2."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,9 @@ from pipelines.report.story import Story
 from pipelines.settings import Settings
 
 PAGE = "last-run.html"
+#: Who asked for the run of this process. Not a parameter of the flow: Prefect would show it to everybody, and keep it. Who
+#: asked for a run that a worker takes up is not known.
+_ASKING: ContextVar[str] = ContextVar("asking", default="")
 
 
 @dataclass(frozen=True)
@@ -101,16 +105,23 @@ def publish(story: Story, config: Settings, path: Path | None, *, as_json: bool 
 
 
 def _directly(config: Settings, wanted: Wanted) -> Story:
-    asked = {"resume": wanted.resume, "propose": wanted.propose, "requested_by": wanted.by}
+    asked = {"resume": wanted.resume, "propose": wanted.propose}
     with working() as watch:
         return run_once(config, steps.directly(command.policies(config)), Origin(parameters=asked), wanted, watch)
 
 
 def _through_prefect(wanted: Wanted) -> Story:
+    from pipelines.full import (
+        _ASKING,  # this module runs as __main__, and Prefect wants its flows from an importable one
+    )
     from pipelines.full import full as flow_
     from pipelines.skin import outcome
 
-    state: Any = flow_(resume=wanted.resume, propose=wanted.propose, requested_by=wanted.by, return_state=True)
+    asking = _ASKING.set(wanted.by)
+    try:
+        state: Any = flow_(resume=wanted.resume, propose=wanted.propose, return_state=True)
+    finally:
+        _ASKING.reset(asking)
     story: Story = outcome(state)
     return story
 
@@ -127,10 +138,10 @@ from pipelines import prefect_page, skin  # noqa: E402
 
 
 @skin.scheduled(flows.FULL)
-def full(resume: str | None = None, propose: bool = True, requested_by: str = "") -> Story | State[Any]:
+def full(resume: str | None = None, propose: bool = True) -> Story | State[Any]:
     """Refresh metrics, look for causes, store the numbers, propose what people may decide on."""
     config = settings.load()
-    wanted = Wanted(resume, propose, requested_by)
+    wanted = Wanted(resume, propose, _ASKING.get())
     try:
         with prefect_page.progress() as watch:
             story = run_once(config, skin.tasks(command.policies(config)), skin.origin(), wanted, watch)
@@ -143,7 +154,8 @@ def full(resume: str | None = None, propose: bool = True, requested_by: str = ""
 def _show_in_prefect(story: Story, config: Settings) -> None:
     """The page in the state directory too: a scheduled run has no terminal."""
     forbidden, short = secrets_of(config), words.in_short(story)
-    story_html.write(wiring.state_dir(config) / PAGE, story, _now(), forbidden=forbidden)
+    with prefect_page.only_decoration():
+        story_html.write(wiring.state_dir(config) / PAGE, story, _now(), forbidden=forbidden)
     prefect_page.name_run(f"{story.run.id}: {short[0]}", forbidden)
     prefect_page.story("full-story", story_markdown.text(story), " ".join(short), forbidden)
     prefect_page.table("full-steps", story_markdown.steps(story), "What each step did")

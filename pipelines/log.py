@@ -40,6 +40,17 @@ class _Json(logging.Formatter):
         return json.dumps(line)
 
 
+class Redacting(logging.Filter):
+    """For handlers that are not ours: what they are given holds no secret and names nobody, tracebacks included."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), ()
+        if record.exc_info:
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None
+        return True
+
+
 def setup(form: str, level: str) -> None:
     """Log to standard error, as `text` or `json`; `auto` is text on a terminal. Drivers are heard from WARNING upwards.
 

@@ -5,8 +5,10 @@ Imported by flow files at their end only, because importing prefect takes a seco
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC
+from functools import wraps
 from typing import Any, TypeVar
 
 from prefect import Task, flow, runtime
@@ -18,8 +20,10 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
 from pipelines import account, settings, steps
-from pipelines.errors import OrganismError, Refused
+from pipelines.errors import Defect, OrganismError, Refused
 from pipelines.jobs import flows
+from pipelines.jobs.recording import sentence
+from pipelines.log import Redacting
 from pipelines.runs import ErrorKind, Mode
 
 T = TypeVar("T")
@@ -49,14 +53,42 @@ def scheduled(its: flows.Flow) -> Callable[[Callable[..., T]], Flow[..., T]]:
 
     No retries of Prefect's: they would run steps again that are done; `account.run` repeats what may be repeated.
     """
-    return flow(
-        name=its.name,
-        timeout_seconds=its.timeout.total_seconds(),
-        log_prints=False,
-        persist_result=False,
-        on_failure=[_on_failure],
-        on_crashed=[_on_crashed],
-    )
+
+    def make(function: Callable[..., T]) -> Flow[..., T]:
+        return flow(
+            name=its.name,
+            timeout_seconds=its.timeout.total_seconds(),
+            log_prints=False,
+            persist_result=False,
+            on_failure=[_on_failure],
+            on_crashed=[_on_crashed],
+        )(_guarded(function))
+
+    return make
+
+
+def _guarded(function: Callable[..., T]) -> Callable[..., T]:
+    """Prefect keeps the text of what is raised, in its database and its logs: of an error that is not ours, only its kind."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> T:
+        _redact_logs()
+        try:
+            return function(*args, **kwargs)
+        except OrganismError:
+            raise
+        except Exception as error:  # noqa: BLE001  # every run is recorded, and this is where Prefect records it
+            raise Defect(sentence(error)) from None
+
+    return run
+
+
+def _redact_logs() -> None:
+    """On Prefect's handlers, the one that sends lines to the server among them."""
+    for name in ("", "prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for handler in logging.getLogger(name).handlers:
+            if not any(isinstance(its, Redacting) for its in handler.filters):
+                handler.addFilter(Redacting())
 
 
 def origin() -> account.Origin:
@@ -88,7 +120,7 @@ def tasks(policies: Mapping[str, steps.Retry] = steps.RETRIES) -> steps.Step:
 def _task(function: Callable[..., T], args: tuple[Any, ...], policy: steps.Retry) -> Task[[], T]:
     """The arguments are bound beforehand: Prefect walks and hashes what a task is given, and these are live connections."""
     return Task(
-        fn=lambda: function(*args),
+        fn=_guarded(lambda: function(*args)),
         name=function.__name__,
         task_run_name=function.__name__,
         retries=policy.attempts - 1,
@@ -113,8 +145,8 @@ def _is_transient(_task: object, _run: object, state: State[Any]) -> bool:
 def _on_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """A failure before the body: wrong parameters, wrong settings."""
     error = state.result(raise_on_failure=False)
-    words = str(error) if isinstance(error, OrganismError) else type(error).__name__
-    _told(flow, flow_run, ErrorKind.PERMANENT, words)
+    known = isinstance(error, BaseException)
+    _told(flow, flow_run, ErrorKind.PERMANENT, sentence(error) if known else "it failed before it began")
 
 
 def _on_crashed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  # Prefect passes three

@@ -92,3 +92,22 @@ def test_direct_mode_does_not_import_prefect(embedded: wiring.Endpoints, tmp_pat
     done = python("-X", "importtime", "-m", "pipelines.incremental", home=tmp_path, **as_environment(embedded))
     assert done.returncode == 0, done.stderr
     assert "prefect" not in {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+
+
+@pytest.mark.parametrize("where", ["step", "body"])
+def test_prefect_is_never_told_the_text_of_an_error_that_is_not_ours(
+    where: str, prefect_api: str, embedded: wiring.Endpoints, tmp_path: Path
+) -> None:
+    words = f"canary-{where} {make.person(1)} anna@example.org"
+    (tmp_path / "words").write_text(words)
+    script = str(Path(__file__).with_name("hostile_flow.py"))
+    variables = as_environment(embedded) | {"PREFECT_API_URL": prefect_api, "PREFECT_LOGGING_LEVEL": "DEBUG"}
+    done = python(script, where, str(tmp_path / "words"), home=tmp_path, **variables)
+    assert "Failed" in done.stdout, done.stderr
+    run = found(prefect_api, "flow_runs", flows={"name": {"any_": ["verify"]}}, sort="START_TIME_DESC", limit=1)[0]
+    own = {"flow_run_id": {"any_": [run["id"]]}}
+    wait_until(lambda: found(prefect_api, "logs", logs=own), 30, "the log of the run")
+    kept = json.dumps([run, found(prefect_api, "logs", logs=own), done.stdout, done.stderr])
+    assert "Error at pipelines" in kept or "Error" in kept  # its kind is told
+    for part in (*words.split(), "canary"):
+        assert part not in kept
