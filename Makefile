@@ -21,8 +21,9 @@ $(STAMP): requirements.txt pyproject.toml setup.py $(wildcard pipelines/metrics/
 demo: $(STAMP) ## the main job end to end on the embedded servers, then a picture
 	@$(BIN)/python -m pipelines.demo
 
-test: $(STAMP) ## all tests
-	@$(BIN)/python -m pytest -q
+JOBS   ?= 2
+test: $(STAMP) ## all tests, a file at a time in JOBS=2 processes
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 check: $(STAMP) ## lint, types, import contracts, house tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/python -m pytest -q tests/house
