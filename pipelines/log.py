@@ -60,7 +60,7 @@ def setup(form: str, level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Text("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S") if text else _Json())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in ("httpx", "httpcore", "urllib3", "psycopg.pool"):
+    for name in ("httpx", "httpcore", "urllib3", "psycopg.pool", "websockets", "hpack"):  # they print URLs and logins
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("neo4j").setLevel(logging.CRITICAL)
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)

@@ -36,6 +36,7 @@ def write(path: Path, page: str) -> None:
         OSError: the file cannot be written.
     """
     draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with draft.open("x", encoding="utf-8", newline="\n") as file:
             file.write(page)

@@ -3,13 +3,22 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipelines import command
-from pipelines.errors import CommitUnknown, InvalidInput, PermanentError, Refused, TooManyInvalid, TransientError
+from pipelines.errors import (
+    CommitUnknown,
+    Defect,
+    InvalidInput,
+    PermanentError,
+    Refused,
+    TooManyInvalid,
+    TransientError,
+)
 
 
 def raising(error: BaseException) -> Callable[[], int]:
@@ -63,9 +72,12 @@ def test_what_was_done_before_an_error_is_said_too(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "error: away\nbefore that: 3 read\n"
 
 
-def test_a_defect_keeps_its_traceback() -> None:
-    with pytest.raises(ZeroDivisionError):
-        command.run(raising(ZeroDivisionError()))
+def test_a_defect_keeps_its_frames_and_not_its_text() -> None:
+    held = "con" + "tent"
+    with pytest.raises(Defect, match="ZeroDivisionError") as caught:
+        command.run(raising(ZeroDivisionError(held)))
+    assert "content" not in "".join(traceback.format_exception(caught.value))
+    assert any(frame.name == "run" for frame in traceback.extract_tb(caught.value.__traceback__))
 
 
 def test_a_message_is_one_line_without_ids(capsys: pytest.CaptureFixture[str]) -> None:
