@@ -8,6 +8,8 @@ import re
 import sys
 from datetime import UTC, datetime
 
+from pipelines.errors import OrganismError
+
 #: URLs with a password, Slack webhooks (the URL is the credential), pseudonyms and mail addresses.
 _SECRET = re.compile(
     r"(?P<url>[a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s@]+@"
@@ -45,6 +47,8 @@ class Redacting(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), ()
+        if record.exc_info and isinstance(record.exc_info[1], OrganismError):
+            record.exc_info = None  # its sentence says it all; the way through Prefect's engine helps nobody
         if record.exc_info:
             record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
             record.exc_info = None

@@ -8,7 +8,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipelines import command, settings, wiring_watch
+from pipelines import command, settings, wiring, wiring_watch
 from pipelines.account import utc_now
 from pipelines.errors import OrganismError
 from pipelines.evidence import State
@@ -31,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="as one JSON object on standard output")
     options = parser.parse_args(argv)
     config = settings.load()
+    wiring.policy_rules(config), command.policies(config)  # what is mistyped in them is said here, and not taken for a store
     with wiring_watch.watching(config) as watched:
         if watched.stopped:
             print(json.dumps({"stopped": True}) if options.json else _STOPPED)

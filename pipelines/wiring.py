@@ -206,13 +206,15 @@ def outbox(settings: Settings) -> Iterator[SqliteOutbox]:
 
 @contextmanager
 def producer(settings: Settings) -> Iterator[tuple[RedisStream, SqliteOutbox]]:
-    """The stream and the outbox, and no other store: who only publishes needs neither the graph nor PostgreSQL."""
+    """The stream and the outbox, and no other store: who only publishes needs neither the graph nor PostgreSQL.
+
+    The stream is not asked yet: what is to be published can wait in the outbox for it.
+    """
     with ExitStack() as stack:
         given = {Server.REDIS: settings.redis_url}
         urls = stack.enter_context(_embedded(settings, given))
         url = settings.redis_url.get_secret_value() if settings.redis_url else _own(urls, "redis")
         stream = RedisStream(stack.enter_context(_client(url)), url, NAMES)
-        stream.prepare()
         yield stream, stack.enter_context(outbox(settings))
 
 

@@ -48,8 +48,27 @@ def publish(
 
     Raises:
         Refused: STREAM_FULL; what was sent stays sent, the rest of `events` was not taken.
-        TransientError: after all retries; what was not sent stays in the outbox.
+        TransientError: after all retries; what was not sent, and the rest of `events`, is in the outbox.
     """
+    left = _chunks(events, chunk)
+    try:
+        return _publish(stream, outbox, left, cap, chunk, watch)
+    except TransientError as error:
+        for batch in left:  # a pipe cannot be read again
+            outbox.put(batch)
+        error.add_note(f"{outbox.count():,} events wait in the outbox of this machine; the next publish sends them first")
+        raise
+
+
+def _publish(
+    stream: Stream,
+    outbox: Outbox,
+    left: Iterator[list[bytes]],
+    cap: int,
+    chunk: int,
+    watch: Callable[[Published], None],
+) -> Published:
+    _patiently(stream.prepare)
     published = Published()
     waiting = outbox.count()
     if waiting:
@@ -57,8 +76,12 @@ def publish(
         _send(stream, outbox, chunk)
         published = Published(resumed=waiting)
         watch(published)
-    for batch in _chunks(events, chunk):
-        _insist_on_room(stream, len(batch), cap)
+    for batch in left:
+        try:
+            _insist_on_room(stream, len(batch), cap)
+        except TransientError:
+            outbox.put(batch)
+            raise
         outbox.put(batch)
         _send(stream, outbox, chunk)
         published = replace(published, sent=published.sent + len(batch))

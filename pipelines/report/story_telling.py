@@ -244,7 +244,7 @@ def _suppressed(finding: Finding, k: int) -> Finding:
     """What was asked, and that the answer is about too few; nothing of the answer."""
     return replace(
         finding,
-        words=f"Not shown: fewer than {k} people are behind this answer.",
+        words=f"Fewer than {k} people are behind this answer.",
         people=0, periods=0, rows=0, clusters=0, estimate=None, specs=(), checks=(), status=Status.SUPPRESSED,
         reasons=(), mde=None, effect_sd=None, q_bh=None, q_by=None, robustness=None, robustness_benchmark=None,
         contrast=None, contrast_effect=None,

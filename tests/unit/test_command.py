@@ -82,7 +82,7 @@ def test_a_defect_keeps_its_frames_and_not_its_text() -> None:
 
 def test_a_message_is_one_line_without_ids(capsys: pytest.CaptureFixture[str]) -> None:
     command.run(raising(InvalidInput("two\nlines about anna@corp.example")))
-    assert capsys.readouterr().err == "error: two lines about [redacted]\n"
+    assert capsys.readouterr().err == "error: two; lines about [redacted]\n"
 
 
 def test_a_reader_that_is_gone_ends_it_quietly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

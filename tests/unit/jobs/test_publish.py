@@ -35,6 +35,10 @@ class FakeStream:
         if fault:
             raise TransientError(fault)
 
+    def prepare(self) -> None:
+        if self.faults and self.faults[0] == "away":
+            raise TransientError("away")
+
     def state(self) -> StreamState:
         return StreamState(len(self.entries), len(self.entries), 0, 0, 0)
 
@@ -114,9 +118,19 @@ def test_a_server_that_stays_away_fails_with_everything_kept() -> None:
     stream, outbox = FakeStream(["down"] * RETRY.attempts), FakeOutbox()
     with pytest.raises(TransientError):
         run(stream, outbox)
-    assert outbox.count() == 3
-    assert run(stream, outbox) == Published(sent=10, resumed=3)
-    assert set(stream.entries) == set(EVENTS)
+    assert outbox.count() == 10  # what comes through a pipe cannot be read again
+    assert run(stream, outbox, []) == Published(resumed=10)
+    assert stream.entries == EVENTS
+
+
+def test_a_server_that_was_away_from_the_start_loses_nothing_of_a_pipe() -> None:
+    stream, outbox = FakeStream(["away"]), FakeOutbox()
+    with pytest.raises(TransientError) as caught:
+        run(stream, outbox, iter(EVENTS))
+    assert "10 events wait in the outbox" in caught.value.__notes__[0]
+    stream.faults.clear()
+    run(stream, outbox, [])
+    assert (stream.entries, outbox.count()) == (EVENTS, 0)
 
 
 def test_a_permanent_error_is_not_tried_again() -> None:
