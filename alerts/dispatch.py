@@ -2,7 +2,8 @@
 
 It never breaks the run that calls it: a store that is away is replaced by a file, and what cannot even be written there is
 logged. A process that dies between sending and marking lets one message be sent twice, not more often; where the channel can
-edit (Slack with a bot), the second one changes nothing.
+edit (Slack with a bot), the second one changes nothing. Two machines that both cannot reach the store tell of the same
+matter each: under one name, by which a webhook's receiver, Sentry and mail servers know the second; in Slack there are two.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TypeVar
 from uuid import uuid4
 
@@ -57,6 +58,7 @@ class Dispatcher:
         self._fallback = fallback
         self._me = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._given_back = False
+        self._now: datetime | None = None
 
     def tell(self, problems: Iterable[Problem], now: datetime) -> list[Decision]:
         """Something is wrong; nothing recovers by this. Said twice of the same event, it changes nothing.
@@ -79,7 +81,7 @@ class Dispatcher:
         """Leave a copy of what is open for the time when the server is away, and let go of everything."""
         if self._server and self._fallback and self._file is None:
             try:
-                self._fallback.copy_open(self._server)
+                self._fallback.copy_open(self._server, self._now)
             except _STORE_ERRORS as error:
                 _log.warning("open incidents were not copied into the state directory: %s", kind(error))
         for store in filter(None, (self._server, self._file)):
@@ -92,23 +94,26 @@ class Dispatcher:
         self, problems: Iterable[Problem], now: datetime, *, settle: bool, unknown: Collection[Code] = ()
     ) -> list[Decision]:
         clean = [clean_problem(problem) for problem in problems]
-        decide = partial(self._decided, clean, now=now, settle=settle, unknown=unknown)
         names = list(self._channels)
-        decided = self._kept(lambda store: store.turn(decide, names, self._policy, now), now)
+
+        def turn(store: AlertStore) -> list[Decision]:
+            def decide(cases: Sequence[Case]) -> list[Decision]:
+                apart = store is not self._server  # whoever keeps it in a file sees no other machine
+                return policies.decide(clean, cases, self._policy, now, settle=settle, unknown=unknown, apart=apart)
+
+            return store.turn(decide, names, self._policy, now)
+
+        decided = self._kept(turn, now)
         if decided is None:
             for problem in clean:
                 _log.error("not kept, so told here only: %s %s", problem.key, problem.what)
         return decided or []
 
-    def _decided(
-        self, problems: list[Problem], cases: Sequence[Case], now: datetime, settle: bool, unknown: Collection[Code]
-    ) -> list[Decision]:
-        return policies.decide(problems, cases, self._policy, now, settle=settle, unknown=unknown)
-
     # ---------------------------------------------------------------------------------------------- on whichever store works
 
     def _kept(self, act: Callable[[AlertStore], T], now: datetime) -> T | None:
         """The act on the server, or else on the file; None: on neither, which is logged."""
+        self._now = now
         if self._server and self._file is None:
             try:
                 self._give_back(self._server, now)
@@ -196,7 +201,8 @@ class _Round:
         if not self._store.begin(delivery, self._me, self._now + self._policy.lease):
             return True  # it took too long, and another one has it
         try:
-            thread = channel.send(Message(delivery.incident, delivery.change, delivery.thread), self._now)
+            incident = replace(delivery.incident, id=policies.name_for_others(delivery.incident))
+            thread = channel.send(Message(incident, delivery.change, delivery.thread), self._now)
         except Failed as failed:
             return self._failed(delivery, clean(failed.words), failed.permanent, failed.retry_after)
         except Exception as error:  # noqa: BLE001  # whatever a channel does, the run that alerts goes on

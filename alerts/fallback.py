@@ -61,10 +61,16 @@ class Fallback:
         finally:
             file.close()
 
-    def copy_open(self, server: AlertStore) -> None:
-        """Remember what is open on the server and in which threads, so that nobody is told anew when it is away."""
+    def copy_open(self, server: AlertStore, now: datetime | None = None) -> None:
+        """Remember what is open on the server and in which threads, so that nobody is told anew when it is away.
+
+        With `now` also what recovered lately: what comes back goes on in its thread, or is told as another occurrence.
+        """
+        wanted: sa.ColumnElement[bool] = incidents.c.recovered_at.is_(None)
+        if now is not None:
+            wanted = sa.or_(wanted, incidents.c.recovered_at > now - _COPY_IS_GOOD_FOR)
         with server.engine.begin() as connection:
-            found = _rows(connection, incidents.c.recovered_at.is_(None), with_deliveries=False)
+            found = _rows(connection, wanted, with_deliveries=False)
         if not found.incidents and not self.path.exists():
             return
         file = self.open()

@@ -48,7 +48,8 @@ class Severity(StrEnum):
 class RunFact:
     """One ended or running turn of a flow. status: scheduled, running, completed, failed, cancelled. error_kind: as in the
     ledger (transient, permanent, input, refused, timeout, interrupted, defect, crashed, never_started, lost). step: where it
-    failed. retried_steps: of `steps`, how many needed more than one attempt. result: the numbers that the run told.
+    failed. retried_steps: of `steps`, how many needed more than one attempt. result: the numbers that the run told. mode:
+    prefect or direct.
     """
 
     flow: str
@@ -66,12 +67,38 @@ class RunFact:
     link: str | None = None
     resume: str | None = None
     result: Mapping[str, float] = field(default_factory=dict)
+    mode: str = "prefect"
+
+
+@dataclass(frozen=True, slots=True)
+class SumFact:
+    """What was counted in a day. since: when it began; newest: the run or moment of the last; link: of that run."""
+
+    total: float
+    since: datetime
+    newest: str
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DayFact:
+    """All runs of a flow in the last 24 hours. runs: that ended and say whether it works; success: share of them that
+    completed; retries: share of steps that were repeated; seconds: what 95 % of the completed ones did not exceed. None where
+    there is nothing to take a share of. sums: of the numbers that runs told, by name.
+    """
+
+    runs: int = 0
+    success: float | None = None
+    retries: float | None = None
+    seconds: float | None = None
+    sums: Mapping[str, SumFact] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class FlowFact:
-    """A flow that should run. every: its interval, None where nothing schedules it. runs: the newest first, 40 at most.
-    slow: what its service level allows. next_try: when the schedule will start it next.
+    """A flow that should run. every: its interval, None where nothing schedules it. runs: the newest first, 40 at most; for
+    what is of a day, see `day`. slow: what its service level allows. next_try: when the schedule will start it next. since:
+    since when it should have run, had it never. good_at: when a run last completed, however long ago.
     """
 
     flow: str
@@ -80,16 +107,24 @@ class FlowFact:
     runs: tuple[RunFact, ...] = ()
     next_try: datetime | None = None
     since: datetime | None = None
+    day: DayFact = field(default_factory=DayFact)
+    good_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFact:
-    """The stream as the server tells it: entries. grew_since: the arrival of the oldest entry that nobody has read."""
+    """The stream as the server tells it: entries. oldest_unread_at: when the oldest that nobody has read arrived. born: the
+    name of this incarnation of it; lost_ever: what it lost unread, ever. lost, reset: what of that came within a day.
+    """
 
     unread: int
     pending: int
     dead_letters: int
     oldest_unread_at: datetime | None = None
+    born: str = ""
+    lost_ever: int = 0
+    lost: SumFact | None = None
+    reset: SumFact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +139,8 @@ class StoreFact:
 class PrefectFact:
     """What the Prefect server says; None for whatever was not asked. pending: runs that are late or wait for a slot.
 
-    stuck: (run name, flow, since) of runs in PENDING; leaked: names of limits whose slots are held by no live run.
+    stuck: (run name, flow, since) of runs in PENDING; leaked: names of limits whose slots are held by no live run. unserved:
+    queues for which no worker asks. ended, given_back: what was stuck and leaked, and was put right just now.
     """
 
     up: bool
@@ -113,11 +149,27 @@ class PrefectFact:
     workers_online: int | None = None
     stuck: tuple[tuple[str, str, datetime], ...] = ()
     leaked: tuple[str, ...] = ()
+    unserved: tuple[str, ...] = ()
+    ended: tuple[tuple[str, str, datetime], ...] = ()
+    given_back: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFact:
+    """Used shares of another machine, as it last told them itself. name: no host name, that may be a person's."""
+
+    name: str
+    memory_share: float | None
+    disk_share: float | None
+    disk_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that the rules look at, at one moment. What could not be asked is None and fires nothing of its own."""
+    """Everything that the rules look at, at one moment. What could not be asked is None and fires nothing of its own.
+
+    memory_share, disk_share: of `machine`, which is the one that asks. others: machines that asked within the last hour.
+    """
 
     now: datetime
     flows: tuple[FlowFact, ...] = ()
@@ -130,6 +182,8 @@ class Facts:
     memory_share: float | None = None
     disk_share: float | None = None
     disk_of: str = ""
+    machine: str = ""
+    others: tuple[MachineFact, ...] = ()
 
 
 # ------------------------------------------------------------------------------------------------ what rules say

@@ -10,7 +10,8 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import count
 
 from alerts.model import Change, Code, Incident, Problem, Severity
 from alerts.rules.causes import explained_by, explains
@@ -96,6 +97,7 @@ def decide(
     *,
     settle: bool,
     unknown: Collection[Code] = (),
+    apart: bool = False,
 ) -> list[Decision]:
     """What to write and tell; cases that stay as they are do not come back.
 
@@ -103,8 +105,9 @@ def decide(
         problems: what is wrong. With `settle` that is all of it, and open incidents that are not among them recover.
         cases: the open ones, and those that recovered within a day.
         unknown: codes about which nobody can say anything; they do not recover.
+        apart: other machines may find the same and cannot be seen: new incidents get a name that these would give, too.
     """
-    turn = _Turn(list(cases), policy, now, settle=settle)
+    turn = _Turn(list(cases), policy, now, settle=settle, apart=apart)
     wrong = _distinct(problems)
     roots = [p for p in wrong if not explained_by(p, wrong)]
     for problem in roots:
@@ -130,11 +133,11 @@ def _distinct(problems: Iterable[Problem]) -> list[Problem]:
 class _Turn:
     """One evaluation. Holds the cases as they become, and the one change of each."""
 
-    def __init__(self, cases: list[Case], policy: Policy, now: datetime, *, settle: bool) -> None:
+    def __init__(self, cases: list[Case], policy: Policy, now: datetime, *, settle: bool, apart: bool) -> None:
         self._before = {case.incident.id: case for case in cases}
         self._cases = dict(self._before)
         self._changes: dict[str, Change] = {}
-        self._policy, self._now, self._settle = policy, now, settle
+        self._policy, self._now, self._settle, self._apart = policy, now, settle, apart
 
     def decisions(self) -> list[Decision]:
         changed = (case for id_, case in self._cases.items() if case != self._before.get(id_))
@@ -176,11 +179,10 @@ class _Turn:
     def _note(self, problem: Problem) -> None:
         if any(c.incident.key == problem.key and c.problem.event == problem.event for c in self._cases.values()):
             return
-        incident = _incident(problem, self._now)
-        self._tell(Case(replace(incident, recovered_at=self._now)), Change.OPENED)
+        self._tell(Case(replace(self._new(problem), recovered_at=self._now)), Change.OPENED)
 
     def _begin(self, problem: Problem) -> None:
-        self._tell(Case(_incident(problem, self._now)), Change.OPENED)
+        self._tell(Case(self._new(problem)), Change.OPENED)
 
     def _go_on(self, case: Case, problem: Problem) -> None:
         before = case.problem
@@ -230,6 +232,17 @@ class _Turn:
         if due:
             self._tell(replace(case, incident=replace(incident, escalated_at=self._now)), Change.ESCALATED)
         return due
+
+    def _new(self, problem: Problem) -> Incident:
+        incident = _incident(problem, self._now)
+        return replace(incident, id=f"{self._shared_name(problem)}.{incident.id}") if self._apart else incident
+
+    def _shared_name(self, problem: Problem) -> str:
+        """By what it is and the hour in which it began, or the event of a note; and how often that happened before."""
+        when = problem.event if problem.code in NOTES else f"{self._now.astimezone(UTC):%Y-%m-%dT%H}"
+        taken = {name_for_others(case.incident) for case in self._cases.values()}
+        names = (_digits(f"{problem.key}|{when}|{n}") for n in count())
+        return next(name for name in names if name not in taken)
 
     # ---------------------------------------------------------------------------------------------------- what it rests on
 
@@ -299,8 +312,20 @@ class _Turn:
 
 
 def _incident(problem: Problem, now: datetime) -> Incident:
-    name = hashlib.blake2s(f"{problem.key}|{problem.event}|{now.isoformat()}".encode(), digest_size=6).hexdigest()
+    name = _digits(f"{problem.key}|{problem.event}|{now.isoformat()}")
     return Incident(name, problem.key, problem, opened_at=now, seen_at=now)
+
+
+def _digits(text: str) -> str:
+    return hashlib.blake2s(text.encode(), digest_size=6).hexdigest()
+
+
+def name_for_others(incident: Incident) -> str:
+    """What receivers know it by. Of two incidents that two machines opened apart it is the same, and their ids are not:
+
+    each has messages of its own to edit, and whoever drops repetitions gets the news once.
+    """
+    return incident.id.partition(".")[0]
 
 
 def _remember(case: Case, effect: Problem) -> Case:

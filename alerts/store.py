@@ -34,6 +34,8 @@ _LOCK = 0x616C65727473  # "alerts"
 _DAY = timedelta(days=1)
 #: One send whose end nobody knows is repeated; a second one is not, or a message that kills its sender would do so for ever.
 _MOST_UNSURE = 2
+#: Longer than anything is taken for the same incident come back, and less than the day for which it is known what was told.
+_NOT_LATELY = timedelta(hours=12)
 _PENDING = deliveries.c.status == Status.PENDING.value
 
 Connection = sa.Connection
@@ -317,8 +319,12 @@ class AlertStore:
         return [delivery_of(row) for row in connection.execute(query).mappings()]
 
     def acknowledge(self, incident: str, by: str, now: datetime) -> bool:
-        """Somebody looks after it: it is not escalated. False: there is no such open incident."""
-        where = (incidents.c.id == incident, incidents.c.recovered_at.is_(None))
+        """Somebody looks after it: it is not escalated. False: there is no such open incident.
+
+        incident: its id, or the name by which a message called it.
+        """
+        named = sa.or_(incidents.c.id == incident, incidents.c.id.startswith(f"{incident}.", autoescape=True))
+        where = (named, incidents.c.recovered_at.is_(None))
         values = {"acknowledged_at": now, "acknowledged_by": by, "changed_at": now}
         with self.locked() as connection:
             return bool(connection.execute(sa.update(incidents).where(*where).values(values)).rowcount)
@@ -329,6 +335,18 @@ class AlertStore:
         values = {"status": Status.PENDING.value, "due_at": now, "give_up_at": give_up_at, "unsure": 0}
         with self.engine.begin() as connection:
             return connection.execute(sa.update(deliveries).where(*where).values(values)).rowcount
+
+    def lay_to_rest(self, now: datetime) -> None:
+        """After these rows came back from a backup: nothing is open, and nothing has still to be told.
+
+        What is still wrong is found anew, with its own beginning. What a hook has told of is told, so that it is not again.
+        `changed_at` stays, so that a file of this machine that knows an incident better has the last word.
+        """
+        with self.locked() as connection:
+            values = {"status": Status.REPLACED.value, "error": "restored from a backup", "claimed_until": None}
+            connection.execute(sa.update(deliveries).where(_PENDING).values(values))
+            ended = {"recovered_at": now - _NOT_LATELY, "calm_since": None}
+            connection.execute(sa.update(incidents).where(incidents.c.recovered_at.is_(None)).values(ended))
 
     def forget(self, before: datetime) -> int:
         """Remove incidents that recovered before this, with their deliveries. How many incidents."""

@@ -97,11 +97,10 @@ def delivery(message: Message) -> str:
     """What makes this message this one, for receivers that drop repetitions. Equal whenever the same news is sent again."""
     incident = message.incident
     told = f"{reference(incident)}-{message.change.value}"
-    if is_first(message):
+    if is_first(message) or message.change is Change.ESCALATED:  # happens once
         return told
     # An incident can come back, recover and be tested more than once.
     at = {
-        Change.ESCALATED: incident.escalated_at,
         Change.RECOVERED: incident.recovered_at,
         Change.TEST: incident.seen_at,
     }

@@ -67,7 +67,7 @@ def one(seed: int, people: int, weeks: int, *, null: bool) -> Score:
         silent=silent,
         credible=sum(f.status is Status.CREDIBLE for f in findings),
         said=Counter(m.said.value for m in marks if m.mark is Mark.SILENT and m.said),
-        wrong=tuple(f"{m.question} ({m.planted}): {m.words}" for m in marks if m.mark is Mark.WRONG),
+        wrong=tuple(f"{m.question} ({m.planted}): {m.words}" for m in marks if m.mark in (Mark.WRONG, Mark.OFF)),
     )
 
 
@@ -124,7 +124,7 @@ def told(name: str, found: Sequence[Score], *, null: bool) -> dict[str, object]:
     print("  " + ", ".join(f"{count} {mark}" for mark, count in total.most_common()))
     print("  rightly silent as: " + ", ".join(f"{count} {status}" for status, count in statuses.most_common()))
     for words in (words for s in found for words in s.wrong):
-        print(f"  wrongly claimed: {words}")
+        print(f"  wrongly claimed, or beside the truth: {words}")
     if null:
         print(f"  nothing credible, so nothing proposed: {figures['without_a_claim']} of {len(found)}")
     else:

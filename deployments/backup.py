@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from alerts.fallback import Fallback
 from deployments import archives, postgres_copy, server, sqlite_copy
 from deployments.stream_copy import Moment, StreamCopy
 from pipelines import command, settings, wiring
@@ -29,6 +30,7 @@ from pipelines.settings import Settings
 
 POSTGRES, STREAM, PREFECT, PREFECT_FILE = "postgres.dump", "stream.jsonl.gz", "prefect.dump", "prefect.sqlite"
 LETTERS = {Lane.DEAD: "dead-letters.jsonl.gz", Lane.LATE: "late-letters.jsonl.gz"}
+ALERTS = Fallback(Path()).path.name
 KEYS = ("pseudonym", "audit")
 _URL_OF_PREFECT = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
@@ -98,8 +100,11 @@ def copying(where: wiring.Endpoints) -> Iterator[StreamCopy]:
 
 
 def outboxes(config: Settings) -> list[Path]:
-    """The SQLite files of the state directory: what waits there for a server that was away."""
-    return sorted(wiring.state_dir(config).glob("*.sqlite"))
+    """The SQLite files of the state directory: what waits there for a server that was away. Not the copy of open incidents:
+
+    it is about this moment and this machine, and with PostgreSQL in the backup it says nothing more.
+    """
+    return sorted(path for path in wiring.state_dir(config).glob("*.sqlite") if path.name != ALERTS)
 
 
 def keys(config: Settings) -> Mapping[str, bytes]:

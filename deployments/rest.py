@@ -6,7 +6,6 @@ minutes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
+from pipelines import settings, wiring_watch
 from pipelines.errors import InvalidInput
 from pipelines.orchestrator.rest import NotThere, Rest
 
@@ -101,14 +101,13 @@ def opened() -> Iterator[Api]:
 
 
 def _configured() -> Api:
-    url = os.environ.get("PREFECT_API_URL", "")
     try:
-        if not url:
-            raise InvalidInput("PREFECT_API_URL is not set; for a server on this machine: http://127.0.0.1:4200/api")
-        login, cert_file = (
-            os.environ.get("PREFECT_API_AUTH_STRING", ""),
-            os.environ.get("PREFECT_API_SSL_CERT_FILE", ""),
-        )
-        return Api(url, login, cert_file)
+        place = wiring_watch.prefect_server(settings.load())
+        if place is None:
+            raise InvalidInput(
+                "PREFECT_API_URL is not set, and no python -m deployments serve runs here; for a server on this machine it"
+                " is http://127.0.0.1:4200/api"
+            )
+        return Api(place.url, place.auth, place.cert_file)
     except InvalidInput as error:
         return _NoApi(error)

@@ -1,7 +1,7 @@
 """`python -m deployments restore DIR`: put a backup back, make the graph again from the archive, and prove that they agree.
 
 Stop the workers first. What had been published by the backup's moment is there afterwards, once: applied, or waiting on the
-stream to be applied by the next run.
+stream to be applied by the next run. What was under way or had still to be told then is over: nobody hears of it again.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 
+from alerts import store as alert_stores
+from alerts.dispatch import kind
 from deployments import archives, backup, postgres_copy, server, sqlite_copy, trigrams
 from deployments.stream_copy import StreamCopy
 from pipelines import command, settings, wiring
@@ -29,10 +32,13 @@ from pipelines.jobs.writing import writing
 from pipelines.postgres import translated
 from pipelines.report import drift
 from pipelines.report.progress import counting
+from pipelines.runs import ErrorKind, Status
 from pipelines.settings import Settings
 
 #: Tables that a migration or an empty start fills: rows in them are nobody's work.
 FILLED_AT_START = frozenset({"interventions_switch", "audit_head"})
+
+_AT_WORK = (Status.SCHEDULED, Status.RUNNING)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -92,6 +98,7 @@ def put_back(
     _restore_prefect(config, folder, prefect)
     with wiring.stores(config, where) as stores, backup.copying(where) as copy, counting("rebuilding") as watch:
         report = rebuild(stores, watch).report()
+        lay_to_rest(where, manifest.moment, utc_now())
         _restore_stream(folder, manifest, copy)
     _restore_files(config, folder, manifest, with_keys=with_keys)
     return report
@@ -150,6 +157,31 @@ def _refuse_other_keys(config: Settings, manifest: archives.Manifest, *, force: 
         command.say(f"warning: the key of {', '.join(missing)} is not here; put it in place before the next run")
 
 
+# ------------------------------------------------------------------------------------------------ old matters
+
+
+def lay_to_rest(where: wiring.Endpoints, moment: datetime, now: datetime) -> None:
+    """What the copy holds as open: runs that were at work then are dead, and what had still to be told is no news.
+
+    Else the watch would find those runs and page for each, and messages of the copy's day would go out today.
+
+    Raises:
+        TransientError, PermanentError: PostgreSQL.
+    """
+    error = f"interrupted: the stores were restored from the backup of {moment:%Y-%m-%d %H:%M} UTC"
+    with wiring.ledger(where) as ledger:
+        page = ledger.find(statuses=_AT_WORK)
+        while page:
+            for run in page:
+                ledger.close(run.run_id, Status.CANCELLED, moment, error=error, error_kind=ErrorKind.INTERRUPTED)
+            page = ledger.find(statuses=_AT_WORK, before_id=page[-1].id)
+    try:
+        with closing(alert_stores.postgres(where.postgres)) as alerts:
+            alerts.lay_to_rest(now)
+    except SQLAlchemyError as error_of_alerts:
+        raise PermanentError(f"the incidents of the copy cannot be closed: {kind(error_of_alerts)}") from None
+
+
 # ------------------------------------------------------------------------------------------------ the pieces
 
 
@@ -166,7 +198,7 @@ def _restore_stream(folder: Path, manifest: archives.Manifest, copy: StreamCopy)
 def _restore_files(config: Settings, folder: Path, manifest: archives.Manifest, *, with_keys: bool) -> None:
     state = wiring.state_dir(config)
     for part in manifest.parts:
-        ours = part.name.endswith(".sqlite") and part.name != backup.PREFECT_FILE
+        ours = part.name.endswith(".sqlite") and part.name not in (backup.PREFECT_FILE, backup.ALERTS)
         if ours or (with_keys and part.name.endswith(".key")):
             sqlite_copy.restore(folder / part.name, state / part.name)
 

@@ -81,8 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=_port, default=server.PORT, help=f"of the user interface (default {server.PORT})"
     )
-    parser.add_argument("--limit", type=int, default=2, help="runs at the same time (default 2)")
+    parser.add_argument("--limit", type=_count, default=2, help="runs at the same time (default 2)")
     return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of runs, at least 1")
+    return value
 
 
 def _port(text: str) -> int:
@@ -239,6 +246,7 @@ def _site(config: Settings, port: int, limit: int) -> Iterator[Site]:
         site.home.mkdir(mode=0o700, exist_ok=True)
         _note(place).write_text(json.dumps({"pid": os.getpid(), "ui": server.ui_url(port)}), "utf-8")
         yield site
+        _note(place).unlink(missing_ok=True)  # a good end: who finds the note later knows that we should be running
     finally:
         os.close(lock)
 

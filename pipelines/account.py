@@ -7,6 +7,7 @@ It knows no flow. What a flow does is the body that it is given.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -118,7 +119,7 @@ def utc_now() -> datetime:
 
 def _tell(config: Settings, where: Endpoints | None, flow: str, origin: Origin, error: BaseException) -> None:
     _, kind = ending(error)
-    if kind in _NOT_TOLD or (kind is ErrorKind.INPUT and origin.mode is Mode.DIRECT):
+    if kind in _NOT_TOLD or (origin.mode is Mode.DIRECT and (kind is ErrorKind.INPUT or sys.stderr.isatty())):
         return  # nobody has to act, or who typed it has just read it
     step = error.step if isinstance(error, OrganismError) else None
     tell_failed(config, where, flow, origin, kind, sentence(error), step)
@@ -165,7 +166,8 @@ def _flow_fact(where: Endpoints | None, flow: str, now: datetime) -> FlowFact:
 def closed_from_outside(config: Settings, flow: str, origin: Origin, kind: ErrorKind, words: str) -> None:
     """Close and tell of a run that could not do so itself: its process is gone, or it failed before its body began.
 
-    A run that closed itself is not told of: it was, or it was stopped on purpose, as by a worker that is told to end.
+    A run that closed itself as a failure is told of in its own words: perhaps it died before it told, or it is the watch.
+    One that ended otherwise is not, such as one that was stopped on purpose by a worker that is told to end.
     """
     if origin.run_id in _told:
         return
@@ -177,7 +179,10 @@ def closed_from_outside(config: Settings, flow: str, origin: Origin, kind: Error
                 if ledger.get(origin.run_id) is None:
                     ledger.begin(flow, origin.run_id, origin.mode, utc_now(), parameters={})
                 if not ledger.close(origin.run_id, Status.FAILED, utc_now(), error=words, error_kind=kind):
-                    return
+                    row = ledger.get(origin.run_id)
+                    if row is None or row.status is not Status.FAILED:
+                        return
+                    kind, words = row.error_kind or kind, row.error or words
         except OrganismError as error:
             _log.warning("the ledger cannot be told: %s", error)
         tell_failed(config, where, flow, origin, kind, words)

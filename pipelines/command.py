@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from pipelines import log, settings, steps
-from pipelines.errors import InvalidInput, OrganismError, Refused
+from pipelines.errors import Defect, InvalidInput, OrganismError, Refused
+from pipelines.jobs.recording import sentence
+from pipelines.orchestrator import place as prefect_place
 
 GOOD, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
 #: What shells say of a process that a signal ended: 128 + SIGINT, 128 + SIGPIPE.
@@ -40,11 +42,11 @@ def run(main: Callable[[], int]) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return PIPE_CLOSED
-    except Exception as error:  # looked at and raised again
+    except Exception as error:  # noqa: BLE001  # a defect: where it arose, without its text, which may hold content
         if _was_interrupted(error):
             say("interrupted")
             return INTERRUPTED
-        raise
+        raise Defect(sentence(error)).with_traceback(error.__traceback__) from None
 
 
 def _was_interrupted(error: BaseException) -> bool:
@@ -66,21 +68,22 @@ def exit_code(error: OrganismError) -> int:
 
 def say(words: str) -> None:
     """One line for people on standard error, without secrets and ids."""
-    print(log.redact(" ".join(words.split())), file=sys.stderr, flush=True)
+    lines = [" ".join(line.split()) for line in words.splitlines()]
+    print(log.redact("; ".join(line for line in lines if line)), file=sys.stderr, flush=True)
 
 
 def why_direct() -> str | None:
     """None when a Prefect API answers. Asked with a short time-out: Prefect's own would wait for minutes."""
-    url = os.environ.get("PREFECT_API_URL")
-    if not url:
-        return "PREFECT_API_URL is not set"
+    place = prefect_place.find()
+    if place is None:
+        return prefect_place.NOT_SET
     import httpx
 
-    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    user, _, password = place.auth.partition(":")
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=2, auth=(user, password) if user else None)
+        answer = httpx.get(f"{place.url.rstrip('/')}/health", timeout=2, auth=(user, password) if user else None)
     except httpx.HTTPError as error:
-        return f"the Prefect API at {httpx.URL(url).host} does not answer: {type(error).__name__}"
+        return f"the Prefect API at {httpx.URL(place.url).host} does not answer: {type(error).__name__}"
     return None if answer.status_code == 200 else f"the Prefect API answers {answer.status_code}"
 
 

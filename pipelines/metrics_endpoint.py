@@ -23,7 +23,7 @@ from pipelines.account import utc_now
 from pipelines.errors import OrganismError, PermanentError
 from pipelines.jobs import exposition, prefect_view
 from pipelines.jobs.exposition import Shown
-from pipelines.jobs.facts import gather
+from pipelines.jobs.facts import gather, last_good
 from pipelines.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def numbers(config: Settings, limits: Limits) -> bytes:
         shown = Shown(facts)
         try:
             if of.ledger is not None:
-                figures, good = exposition.figures(of.ledger, now, limits), exposition.last_good(of.ledger)
+                figures, good = exposition.figures(of.ledger, now), last_good(of.ledger)
                 shown = Shown(facts, figures, good, _incidents(watched.postgres))
         except OrganismError as error:  # it went away in between
             _log.warning("the ledger cannot be asked: %s", error)

@@ -245,7 +245,8 @@ class Window:
 class StreamState:
     """One consistent look at the stream. Counts are entries; `born` is the name that this incarnation of it was given.
 
-    oldest_unread_ms: arrival time of the oldest entry that nobody has read, None when there is none.
+    oldest_unread_ms: arrival time of the oldest entry that nobody has read, None when there is none. lost: entries that this
+    incarnation lost unread, as far as it was audited; it only grows.
     """
 
     length: int
@@ -255,6 +256,7 @@ class StreamState:
     pending: int
     born: str = ""
     oldest_unread_ms: int | None = None
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

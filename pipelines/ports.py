@@ -28,11 +28,13 @@ from pipelines.runs import (
     FlowFigures,
     Mode,
     PrefectLimit,
+    PrefectQueue,
     PrefectRun,
     PrefectWorker,
     Run,
     RunStep,
     Status,
+    StreamMark,
 )
 
 T = TypeVar("T")
@@ -246,7 +248,14 @@ class Archive(Protocol):
 
 
 class Ledger(Protocol):
-    """Every run of every flow, in Prefect mode and without it. A row is there before the run's work begins."""
+    """Every run of every flow, in Prefect mode and without it. A row is there before the run's work begins.
+
+    `now` is by the clock of the machine that calls. What is kept is by the ledger's own clock, so that runs and watch on
+    machines whose clocks differ agree.
+    """
+
+    def clock(self, now: datetime) -> datetime:
+        """The same moment by the ledger's clock."""
 
     def schedule(
         self,
@@ -305,7 +314,8 @@ class Ledger(Protocol):
     def reap(self, silent: timedelta, unstarted: timedelta, now: datetime) -> list[Run]:
         """Close as failed what gave no sign of life for `silent` (crashed), or was to start `unstarted` ago (never_started).
 
-        Those that were closed by this call.
+        Silence counts when the ledger was heard by somebody else in the middle of it: else it was perhaps the ledger that was
+        away. Those that were closed by this call.
         """
 
     def get(self, run_id: str) -> Run | None:
@@ -331,6 +341,15 @@ class Ledger(Protocol):
     def figures(self, since: datetime, until: datetime) -> list[FlowFigures]:
         """By flow, of runs created in [since, until); ordered by name."""
 
+    def first_seen(self) -> datetime | None:
+        """When the oldest run that is still known was created, of any flow."""
+
+    def note_stream(self, born: str, lost: int, now: datetime) -> None:
+        """What the stream says of itself, where it is other than it was last."""
+
+    def stream_marks(self, since: datetime) -> list[StreamMark]:
+        """Those noted since then, the oldest first; before them the last one of the time before, if there is one."""
+
     def forget(self, before: datetime) -> int:
         """Remove ended runs older than this. How many."""
 
@@ -346,8 +365,10 @@ class Orchestrator(Protocol):
     def clock(self) -> datetime:
         """The server's time."""
 
-    def runs(self, state_types: Collection[str], since: datetime | None = None, limit: int = 200) -> list[PrefectRun]:
-        """Newest first."""
+    def runs(
+        self, state_types: Collection[str], since: datetime | None = None, limit: int = 200, flows: Collection[str] = ()
+    ) -> list[PrefectRun]:
+        """Newest first. flows: names of those whose runs are wanted; none: of all."""
 
     def run(self, run_id: str) -> PrefectRun | None: ...
 
@@ -366,6 +387,9 @@ class Orchestrator(Protocol):
 
     def workers(self, pool: str) -> list[PrefectWorker]:
         """Empty where the pool does not exist."""
+
+    def queues(self, pool: str) -> list[PrefectQueue]:
+        """Empty where the pool does not exist. Without those that somebody paused."""
 
     def limits(self) -> list[PrefectLimit]: ...
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
 
@@ -92,10 +93,23 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class FlowFigures:
-    """Runs of one flow in a span of time. success_rate: completed of those that ended and were not refused or cancelled.
+class Sum:
+    """One number of the results of many runs. since: when the first of them ended that said other than 0; newest: the run id
+    of the last one.
+    """
 
-    retry_rate: steps that needed more than one attempt, of all steps. seconds: of completed runs, ascending.
+    total: float
+    since: datetime
+    newest: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlowFigures:
+    """Runs of one flow in a span of time. success_rate: completed of those that ended and were not refused or cancelled, nor
+    given wrong input by somebody at a terminal; judged: how many these are.
+
+    retry_rate: steps that needed more than one attempt, of all steps. seconds: of completed runs, ascending. sums: of the
+    numbers that runs told, by name; a name is there when some run said other than 0.
     """
 
     flow_name: str
@@ -107,6 +121,21 @@ class FlowFigures:
     success_rate: float | None
     retry_rate: float | None
     seconds: tuple[float, ...] = ()
+    judged: int = 0
+    sums: Mapping[str, Sum] = field(default_factory=dict)
+
+    def quantile(self, share: float) -> float | None:
+        """What so large a share of the completed runs did not exceed, in seconds."""
+        return self.seconds[max(ceil(share * len(self.seconds)), 1) - 1] if self.seconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMark:
+    """What was seen of the stream when it was other than before: the name of its incarnation, and entries lost unread."""
+
+    born: str
+    lost: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +169,13 @@ class PrefectLimit:
     name: str
     limit: int
     active: int
+    made_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrefectQueue:
+    """A work queue. polled_at: when a worker last asked for its runs; None: never."""
+
+    name: str
+    made_at: datetime
+    polled_at: datetime | None = None

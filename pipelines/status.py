@@ -31,7 +31,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="as one JSON object on standard output")
     options = parser.parse_args(argv)
     config = settings.load()
-    wiring.policy_rules(config), command.policies(config)  # what is mistyped in them is said here, and not taken for a store
+    (
+        wiring.policy_rules(config),
+        command.policies(config),
+    )  # what is mistyped in them is said here, and not taken for a store
     with wiring_watch.watching(config) as watched:
         if watched.stopped:
             print(json.dumps({"stopped": True}) if options.json else _STOPPED)

@@ -15,26 +15,28 @@ from functools import partial
 from typing import Any
 
 from alerts import opening, rules
-from alerts.model import Severity
+from alerts.model import Code, Severity
 from pipelines import command, settings, wiring, wiring_watch
 from pipelines.account import Origin, utc_now
 from pipelines.errors import OrganismError, PermanentError, Refused, TransientError
 from pipelines.jobs import flows
 from pipelines.jobs import watch as job
-from pipelines.jobs.facts import Sources
+from pipelines.jobs.facts import Sources, about
 from pipelines.jobs.recording import Record, recorded
+from pipelines.orchestrator import place as prefect_place
 from pipelines.ports import Ledger
 from pipelines.privacy.traces import secrets_of
 from pipelines.settings import Settings
 
 _STOPPED = "the embedded servers are not running, so there is nothing to watch; any other command starts them"
+_NO_PREFECT = f"Prefect is not watched: {prefect_place.NOT_SET} in the environment, in .env or in Prefect's profile"
 
 
 def run_once(config: Settings, origin: Origin) -> job.Turn:
     """One turn, in the ledger where there is one.
 
     Raises:
-        Refused: STOPPED, all servers are embedded and none runs.
+        Refused: STOPPED, all servers are embedded, none runs, and nothing says that one should.
     """
     with wiring_watch.watching(config) as watched:
         if watched.stopped:
@@ -47,7 +49,7 @@ def run_once(config: Settings, origin: Origin) -> job.Turn:
         ):
             turn = job.turn(sources, judge, dispatcher, wiring_watch.machine(config), utc_now(), origin.run_id)
             if record:
-                record.result(turn.numbers())
+                record.result({**turn.numbers(), **about(turn.facts)})
             return turn
 
 
@@ -148,7 +150,10 @@ def in_words(turn: job.Turn) -> str:
     done = {name: count for name, count in turn.numbers().items() if count and name != "problems"}
     if done:
         lines.append("done: " + ", ".join(f"{count} {name}" for name, count in done.items()))
-    return "\n".join(lines) or "nothing is wrong"
+    if any(p.code is Code.RESOURCES for p in turn.problems) and turn.facts.machine:
+        lines.append(f"this is {turn.facts.machine}")
+    without = [] if turn.facts.prefect else [_NO_PREFECT]
+    return "\n".join([*(lines or ["nothing is wrong"]), *without])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ Beside wiring.py because the watch opens stores in another way than the flows do
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,17 +31,22 @@ from pipelines.interventions.store import PostgresProposals
 from pipelines.jobs.facts import Machine, Sources
 from pipelines.jobs.resources import disk_share, memory_share
 from pipelines.ledger.store import PostgresLedger
+from pipelines.orchestrator import place as prefect_place
 from pipelines.orchestrator import store as orchestrator
 from pipelines.postgres import open_pool
 from pipelines.settings import Settings
 
 T = TypeVar("T")
-_POOL = "organism"
+#: What `deployments.serve` leaves in the state directory while it runs, and when it did not end well.
+_SERVE = "serve.json"
+_ENDED = f"the embedded server has ended, and by {_SERVE} python -m deployments serve should be running; start it again"
 
 
 @dataclass(frozen=True)
 class Watched:
-    """postgres: its URL, None where it is embedded and not running. stopped: all is embedded, and nothing of it runs."""
+    """postgres: its URL, None where it is embedded and not running. stopped: all is embedded, nothing of it runs, and nothing
+    says that it should.
+    """
 
     sources: Sources
     postgres: str | None
@@ -58,8 +65,8 @@ def watching(config: Settings) -> Iterator[Watched]:
     """
     with ExitStack() as stack:
         given = _given(config)
-        urls = stack.enter_context(_running(config, given))
-        opener = _Opener(stack)
+        urls, served, place = stack.enter_context(_running(config, given)), _served(config), prefect_server(config)
+        opener = _Opener(stack, _ended(given, urls) if served else {})
         postgres = _url(_secret(config.postgres_url), urls, "postgres")
         stream, letters = opener.open("redis", _redis, _url(_secret(config.redis_url), urls, "redis")) or (None, None)
         sources = Sources(
@@ -67,11 +74,34 @@ def watching(config: Settings) -> Iterator[Watched]:
             stream=stream,
             letters=letters,
             graph=opener.graph(config, urls),
-            orchestrator=prefect(stack),
+            orchestrator=prefect(stack, place) if place else None,
             away=opener.away,
-            pool=os.environ.get("PREFECT_WORK_POOL_NAME") or _POOL,
+            pool=prefect_place.pool(),
         )
-        yield Watched(sources, postgres, stopped=urls is None and not any(given.values()))
+        yield Watched(sources, postgres, stopped=urls is None and place is None and not any(given.values()))
+
+
+def prefect_server(config: Settings) -> prefect_place.Place | None:
+    """The server that somebody named; else that of `deployments.serve` on this state directory; else None."""
+    served = _served(config)
+    return prefect_place.find() or (prefect_place.Place(f"{served}/api", ui=served) if served else None)
+
+
+def _served(config: Settings) -> str | None:
+    """Where `deployments.serve` has its user interface, if it runs here or ended as it should not have."""
+    try:
+        return str(json.loads((wiring.state_dir(config) / _SERVE).read_text("utf-8"))["ui"]).rstrip("/")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _ended(given: Mapping[Server, object | None], urls: embedded.Urls | None) -> dict[str, str]:
+    """Of the embedded servers that should be running, those that are not."""
+    return {
+        server.value: _ENDED
+        for server, its in given.items()
+        if its is None and getattr(urls, server.value, None) is None
+    }
 
 
 @contextmanager
@@ -113,25 +143,25 @@ def alert_settings() -> AlertSettings:
 
 def machine(config: Settings) -> Machine:
     where = wiring.state_dir(config)
-    return Machine(memory_share, lambda: disk_share(where), "the state directory")
+    return Machine(memory_share, lambda: disk_share(where), "the state directory", machine_name())
 
 
-def prefect(stack: ExitStack) -> orchestrator.PrefectApi | None:
-    """The server that the environment names, as Prefect's own client reads it; nothing is asked of it yet."""
-    url = os.environ.get("PREFECT_API_URL")
-    if not url:
-        return None
-    auth, ui = os.environ.get("PREFECT_API_AUTH_STRING", ""), os.environ.get("PREFECT_UI_URL", "")
-    cert_file = os.environ.get("PREFECT_API_SSL_CERT_FILE", "")
-    return stack.enter_context(orchestrator.opened(url, auth, ui=ui, cert_file=cert_file))
+def machine_name() -> str:
+    """Tells machines apart. What a machine is called may be the name of a person, and alerts go to third parties."""
+    return f"machine {hashlib.blake2s(socket.gethostname().encode(), digest_size=3).hexdigest()}"
+
+
+def prefect(stack: ExitStack, place: prefect_place.Place) -> orchestrator.PrefectApi:
+    """Nothing is asked of it yet."""
+    return stack.enter_context(orchestrator.opened(place.url, place.auth, ui=place.ui, cert_file=place.cert_file))
 
 
 class _Opener:
-    """Opens one store after the other; what one says that cannot be opened is kept in `away`."""
+    """Opens one store after the other; what one says that cannot be opened comes to what is in `away` already."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, away: Mapping[str, str]) -> None:
         self._stack = stack
-        self.away: dict[str, str] = {}
+        self.away = dict(away)
 
     def open(self, name: str, how: Callable[[str], AbstractContextManager[T]], url: str | None) -> T | None:
         if url is None:

@@ -76,12 +76,12 @@ def _silent(facts: Facts) -> Iterator[Code]:
         yield from _OF_RUNS
     if not facts.stores:
         yield Code.STORE_DOWN
-    if facts.stream is None:
-        yield Code.STALE_GRAPH
+    if facts.stream is None:  # it counts itself what was lost
+        yield from (Code.STALE_GRAPH, Code.ENTRIES_LOST, Code.STREAM_RESET)
     if facts.drift is None:
         yield Code.DRIFT
-    if facts.memory_share is None and facts.disk_share is None:
-        yield Code.RESOURCES
+    if (facts.memory_share is None and facts.disk_share is None) or (facts.machine and not facts.flows):
+        yield Code.RESOURCES  # what other machines told is in the ledger
 
 
 def _of_prefect(prefect: PrefectFact | None) -> set[Code]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from alerts.model import Code, Problem
+from alerts.model import Code, Problem, Severity
 from alerts.rules.runs import kind_of
 
 _SCHEDULING = frozenset({Code.SCHEDULE_MISSED, Code.NEVER_STARTED, Code.QUEUE_LONG, Code.STALE_GRAPH})
@@ -36,15 +36,19 @@ _STORE_KINDS = frozenset({"transient", "timeout", "permanent"})
 #: Our stores' errors end with the setting to check; that says which store it was, where the sentence was not cut.
 _NAMED = re.compile(r"ORGANISM_(REDIS|GRAPH|POSTGRES)_")
 _FEEDS_THE_GRAPH = "incremental"
+#: The subject of NO_WORKER when there is none at all; otherwise it is a queue.
+ALL_WORKERS = "worker"
 
 
 def explains(cause: Problem, effect: Problem) -> bool:
     """Whether `effect` follows from `cause`, so that it is not told of its own."""
-    if effect.code not in EXPLAINS.get(cause.code, ()):
-        return False
+    if effect.code not in EXPLAINS.get(cause.code, ()) or cause.severity is Severity.INFO:
+        return False  # what was put right already explains nothing that is still wrong
     if cause.code is Code.STORE_DOWN:
         return _store_explains(cause, effect)
-    if cause.code in (Code.PREFECT_DOWN, Code.NO_WORKER, Code.SLOT_LEAKED):
+    if cause.code is Code.NO_WORKER:
+        return cause.subject == ALL_WORKERS  # one queue without a worker keeps the runs of the others from nothing
+    if cause.code in (Code.PREFECT_DOWN, Code.SLOT_LEAKED):
         return True
     return cause.subject == (_FEEDS_THE_GRAPH if effect.code is Code.STALE_GRAPH else effect.subject)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from math import ceil
 
-from alerts.model import Code, Facts, FlowFact, Problem, RunFact, Severity
+from alerts.model import Code, Facts, FlowFact, Problem, Severity
 from alerts.rules.limits import Limits
-from alerts.rules.runs import COMPLETED, FAILED
 from alerts.rules.words import long, many, sentence, share
 
 
@@ -18,13 +16,12 @@ def digest(facts: Facts, limits: Limits) -> Iterator[Problem]:
     kept, broken = _levels(facts, limits)
     if event is None or not kept + broken:
         return
-    first = min((r.started_at for f in facts.flows for r in f.runs if r.started_at), default=facts.now)
     yield Problem(
         code=Code.SLO_DIGEST,
         subject="service levels",
         severity=Severity.WARNING if broken else Severity.INFO,
         what=sentence(_headline(kept, broken)),
-        since=first,
+        since=facts.now - limits.day,
         works=sentence("; ".join(kept)) if kept else "",
         fix="python -m pipelines.status" if broken else "",
         event=event,
@@ -61,25 +58,21 @@ def _levels(facts: Facts, limits: Limits) -> tuple[list[str], list[str]]:
 
 
 def _of_flow(flow: FlowFact, limits: Limits) -> Iterator[tuple[str, bool]]:
-    runs = [r for r in flow.runs if r.status in (COMPLETED, FAILED) and r.error_kind not in ("refused", "interrupted")]
-    if len(runs) < limits.slo_runs:
+    """By the figures of the day, which Prometheus is told, too."""
+    day = flow.day
+    if day.runs < limits.slo_runs or day.success is None:
         return
-    success = sum(r.status == COMPLETED for r in runs) / len(runs)
     yield (
-        f"{flow.flow} success {share(success)} of {many(len(runs), 'run')} (goal > {share(limits.slo_success)})",
-        success > limits.slo_success,
+        f"{flow.flow} success {share(day.success)} of {many(day.runs, 'run')} (goal > {share(limits.slo_success)})",
+        day.success > limits.slo_success,
     )
-    if steps := sum(r.steps for r in runs):
-        retried = sum(r.retried_steps for r in runs) / steps
-        yield f"{flow.flow} retries {share(retried)} (goal < {share(limits.slo_retry)})", retried < limits.slo_retry
-    if (typical := _nineteen_of_twenty(runs)) is not None:
+    if day.retries is not None:
         yield (
-            f"{flow.flow} time {long(typical)} (goal < {long(flow.slow)})",
-            typical < flow.slow.total_seconds(),
+            f"{flow.flow} retries {share(day.retries)} (goal < {share(limits.slo_retry)})",
+            day.retries < limits.slo_retry,
         )
-
-
-def _nineteen_of_twenty(runs: list[RunFact]) -> float | None:
-    """What 95 % of the good runs do not exceed, in seconds: one slow run in forty is no broken promise."""
-    seconds = sorted(r.seconds for r in runs if r.status == COMPLETED and r.seconds is not None)
-    return seconds[ceil(0.95 * len(seconds)) - 1] if seconds else None
+    if day.seconds is not None:
+        yield (
+            f"{flow.flow} time {long(day.seconds)} (goal < {long(flow.slow)})",
+            day.seconds < flow.slow.total_seconds(),
+        )

@@ -13,7 +13,8 @@ class Limits:
     retry_steps, slow_runs, dead_read: with less to go by, a share or a median says nothing. slow_floor: twice a second is
     no news. dead_count: so many are too many, whatever the share. recent: how long a run that died stays worth telling
     once a later one went well. pending: a run that waits longer in PENDING hangs. slo_*: the service levels; falling
-    short of one is part of the digest, not a message of its own.
+    short of one is part of the digest, not a message of its own. good_within: so many intervals a flow may go on without a
+    run that completes, though some were started.
     """
 
     retry_rate: float = 0.20
@@ -30,6 +31,7 @@ class Limits:
     recent: timedelta = timedelta(hours=1)
     pending: timedelta = timedelta(minutes=10)
     schedule_grace: timedelta = timedelta(minutes=5)
+    good_within: int = 6
     resource: float = 0.90
     resource_critical: float = 0.95
     day: timedelta = timedelta(hours=24)

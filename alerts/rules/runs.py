@@ -16,6 +16,7 @@ from alerts.rules.words import long, many, of_flow, sentence, share
 COMPLETED, FAILED, CANCELLED, RUNNING = "completed", "failed", "cancelled", "running"
 #: Kinds that nobody is paged for: a rule said no; somebody, or a worker that was told to stop, ended it.
 _QUIET = frozenset({"refused", "interrupted"})
+_TYPED = ("direct", "input")
 _CODES = {"crashed": Code.ZOMBIE_RUN, "lost": Code.ZOMBIE_RUN, "never_started": Code.NEVER_STARTED}
 _WORDS = {
     Code.FLOW_FAILED: "failed",
@@ -33,7 +34,7 @@ def flow_failed(run: RunFact, flow: FlowFact | None = None) -> Problem | None:
     None: it ended well, was cancelled or interrupted, or a rule refused it. flow: the runs before it say since when, and
     what was the last good one.
     """
-    if run.status != FAILED or run.error_kind in _QUIET:
+    if run.status != FAILED or _is_quiet(run):
         return None
     code = code_of(run)
     effect = of_flow(run.flow)
@@ -51,6 +52,11 @@ def flow_failed(run: RunFact, flow: FlowFact | None = None) -> Problem | None:
         link=run.link,
         event=f"{run.error_kind or 'defect'} {run.run_id}",
     )
+
+
+def _is_quiet(run: RunFact) -> bool:
+    """Who gave wrong input at a terminal has read so there, and the flow works as before."""
+    return run.error_kind in _QUIET or (run.mode, run.error_kind) == _TYPED
 
 
 def code_of(run: RunFact) -> Code:
@@ -95,13 +101,13 @@ def _since(run: RunFact, flow: FlowFact | None) -> datetime:
 
 def _last_good(flow: FlowFact | None) -> datetime | None:
     good = (r.ended_at for r in flow.runs if r.status == COMPLETED) if flow else iter(())
-    return next(good, None)
+    return next(good, flow.good_at if flow else None)
 
 
 def _decisive(flow: FlowFact) -> Iterator[RunFact]:
     """Ended runs that say whether the flow works, the newest first."""
     for run in flow.runs:
-        if run.status == COMPLETED or (run.status == FAILED and run.error_kind not in _QUIET):
+        if run.status == COMPLETED or (run.status == FAILED and not _is_quiet(run)):
             yield run
 
 
@@ -137,6 +143,8 @@ def never_started(facts: Facts, limits: Limits) -> Iterator[Problem]:
     for flow, (name, since) in hanging.items():
         yield _hangs(flow, name, since, facts)
     yield from (p for p in _lately(facts, limits, Code.NEVER_STARTED) if p.subject not in hanging)
+    for name, flow, since in facts.prefect.ended if facts.prefect else ():
+        yield _was_ended(flow, name, since, facts)
 
 
 def _lately(facts: Facts, limits: Limits, code: Code) -> Iterator[Problem]:
@@ -172,6 +180,21 @@ def _hangs(flow: str, name: str, since: datetime, facts: Facts) -> Problem:
     )
 
 
+def _was_ended(flow: str, name: str, since: datetime, facts: Facts) -> Problem:
+    return Problem(
+        code=Code.NEVER_STARTED,
+        subject=flow,
+        severity=Severity.WARNING,
+        what=sentence(
+            f"{flow}: run {name} was in PENDING for {long(facts.now - since)} and never began; it was ended."
+        ),
+        since=since,
+        works="all; its slot is free again",
+        fix=of_flow(flow).fix,
+        event=f"stuck {name}",
+    )
+
+
 def retried_too_often(facts: Facts, limits: Limits) -> Iterator[Problem]:
     """Of the steps of the last runs, too many needed more than one attempt."""
     for flow in facts.flows:
@@ -202,12 +225,13 @@ def slow(facts: Facts, limits: Limits) -> Iterator[Problem]:
         seconds = _seconds(run, facts.now) if run else None
         if run is None or normal is None or seconds is None:
             continue
-        if seconds > max(limits.slow_factor * normal, limits.slow_floor.total_seconds()):
+        enough = max(limits.slow_floor, flow.slow / 2).total_seconds()  # runs of an empty stream make any other look slow
+        if seconds > max(limits.slow_factor * normal, enough):
             verb = "has been running for" if run.status == RUNNING else "took"
             yield _warning(
                 Code.SLOW_RUN,
                 flow,
-                f"{flow.flow} {verb} {long(seconds)}; normal is {long(normal)} (median of its good runs).",
+                f"{flow.flow} {verb} {long(seconds)}; normal is {long(max(1.0, normal))} (median of its good runs).",
                 since=run.started_at or facts.now,
                 fix="python -m pipelines.status",
                 link=run.link,
@@ -228,26 +252,45 @@ def _seconds(run: RunFact, now: datetime) -> float | None:
 
 
 def schedule_missed(facts: Facts, limits: Limits) -> Iterator[Problem]:
-    """Nothing started the flow for more than two intervals; a run that is still going is a start, a refused one, too."""
+    """Nothing started the flow for more than two intervals, or no run of it completed for many."""
     for flow in facts.flows:
-        last = next((r.started_at or r.ended_at for r in flow.runs if r.status != "scheduled"), None) or flow.since
-        going = any(r.status == RUNNING for r in flow.runs)
-        if flow.every is None or last is None or going or facts.now - last <= 2 * flow.every + limits.schedule_grace:
-            continue
-        yield Problem(
-            code=Code.SCHEDULE_MISSED,
-            subject=flow.flow,
-            severity=Severity.CRITICAL,
-            what=sentence(
-                f"{flow.flow} was not started for {long(facts.now - last)}; it should be every {long(flow.every)}."
-            ),
-            since=last + flow.every,
-            stale=of_flow(flow.flow).stale,
-            works=of_flow(flow.flow).works,
-            last_good=_last_good(flow),
-            next_try=flow.next_try,
-            fix="python -m deployments doctor",
-        )
+        if flow.every is not None and (words := _not_started(flow, facts, limits) or _no_good_run(flow, facts, limits)):
+            yield Problem(
+                code=Code.SCHEDULE_MISSED,
+                subject=flow.flow,
+                severity=Severity.CRITICAL,
+                what=sentence(words[0]),
+                since=words[1],
+                stale=of_flow(flow.flow).stale,
+                works=of_flow(flow.flow).works,
+                last_good=_last_good(flow),
+                next_try=flow.next_try,
+                fix="python -m deployments doctor",
+            )
+
+
+def _not_started(flow: FlowFact, facts: Facts, limits: Limits) -> tuple[str, datetime] | None:
+    """In words, and since when. A run that is still going is a start, a refused one, too."""
+    assert flow.every is not None  # asked of flows with a schedule only
+    last = next((r.started_at or r.ended_at for r in flow.runs if r.status != "scheduled"), None)
+    begun = last or flow.since
+    going = any(r.status == RUNNING for r in flow.runs)
+    if begun is None or going or facts.now - begun <= 2 * flow.every + limits.schedule_grace:
+        return None
+    how = f"was not started for {long(facts.now - begun)}" if last else f"never ran, for {long(facts.now - begun)}"
+    return f"{flow.flow} {how}; it should be every {long(flow.every)}.", begun + flow.every
+
+
+def _no_good_run(flow: FlowFact, facts: Facts, limits: Limits) -> tuple[str, datetime] | None:
+    """Runs that are cancelled, refused or interrupted every time page nobody one by one. Of one that failed it is told."""
+    assert flow.every is not None
+    first = next((r.ended_at for r in reversed(flow.runs) if r.ended_at), None)
+    good, newest = _last_good(flow) or flow.since or first, next(_decisive(flow), None)
+    told = newest is not None and newest.status == FAILED
+    if good is None or told or facts.now - good <= limits.good_within * flow.every + limits.schedule_grace:
+        return None
+    why = next((r.error_kind or r.status for r in flow.runs if r.status == CANCELLED), "none ended")
+    return f"{flow.flow} did not complete for {long(facts.now - good)}; its runs are {why}.", good + flow.every
 
 
 def _warning(

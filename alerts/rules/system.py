@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
-from alerts.model import Code, Facts, FlowFact, Problem, RunFact, Severity
+from alerts.model import Code, Facts, MachineFact, Problem, Severity, SumFact
+from alerts.rules.causes import ALL_WORKERS
 from alerts.rules.limits import Limits
 from alerts.rules.words import clock, many, of_flow, of_store, sentence, share
 
@@ -53,76 +53,75 @@ def stale_graph(facts: Facts, limits: Limits) -> Iterator[Problem]:
 # ------------------------------------------------------------------------------------------ what the last day counted
 
 
-def _counted(facts: Facts, limits: Limits, *names: str) -> Iterator[tuple[FlowFact, RunFact, float]]:
-    """Runs of the last day, the newest first, in which any of these numbers is not zero; with their sum."""
-    for flow in facts.flows:
-        for run in _of_the_day(flow, facts, limits):
-            if count := sum(run.result.get(name, 0) for name in names):
-                yield flow, run, count
+def _sums(facts: Facts, name: str) -> list[SumFact]:
+    return [flow.day.sums[name] for flow in facts.flows if name in flow.day.sums]
 
 
-def _of_the_day(flow: FlowFact, facts: Facts, limits: Limits) -> Iterator[RunFact]:
-    return (r for r in flow.runs if r.started_at and facts.now - r.started_at <= limits.day)
+def entries_lost(facts: Facts, _limits: Limits) -> Iterator[Problem]:
+    """Entries left the stream before they were applied. Stays for a day: the next run cannot bring them back.
 
-
-def entries_lost(facts: Facts, limits: Limits) -> Iterator[Problem]:
-    """Entries left the stream before they were applied. Stays for a day: the next run cannot bring them back."""
-    found = list(_counted(facts, limits, "lost", "vanished"))
-    if found:
-        _, newest, _ = found[0]
-        count = many(sum(n for _, _, n in found), "entry was", "entries were")
+    The stream's own counter counts, too: a run that noticed a loss may be killed before it can say so.
+    """
+    said, counted = _sums(facts, "lost"), facts.stream.lost if facts.stream else None
+    told = [*said, *_sums(facts, "vanished"), *([counted] if counted else [])]
+    lost = max(sum(s.total for s in said), counted.total if counted else 0) + sum(
+        s.total for s in _sums(facts, "vanished")
+    )
+    if lost:
         yield Problem(
             code=Code.ENTRIES_LOST,
             subject="stream",
             severity=Severity.CRITICAL,
             what=sentence(
-                f"{count} removed from the stream before they were applied; somebody trims or deletes there."
+                f"{many(lost, 'entry was', 'entries were')} removed from the stream before they were applied;"
+                " somebody trims or deletes there."
             ),
-            since=_time(found[-1][1], facts),
+            since=min(s.since for s in told),
             stale="the graph lacks these interactions",
             works="everything else",
-            lost=f"{many(sum(n for _, _, n in found), 'entry', 'entries')}, until producers send that time again",
+            lost=f"{many(lost, 'entry', 'entries')}, until producers send that time again",
             fix="have the producers send that time again (nothing is counted twice); docs/runbook.md, ENTRIES_LOST",
-            link=newest.link,
-            event=newest.run_id,
+            link=next((s.link for s in told if s.link), None),
+            event=(counted or told[0]).newest,
         )
 
 
-def stream_reset(facts: Facts, limits: Limits) -> Iterator[Problem]:
+def stream_reset(facts: Facts, _limits: Limits) -> Iterator[Problem]:
     """The stream went back: the server was flushed or restored. Stays for a day, too."""
-    found = list(_counted(facts, limits, "reset"))
+    seen = [facts.stream.reset] if facts.stream and facts.stream.reset else []
+    found = [*seen, *_sums(facts, "reset")]
     if found:
-        _, newest, _ = found[0]
         yield Problem(
             code=Code.STREAM_RESET,
             subject="stream",
             severity=Severity.CRITICAL,
             what="The stream went back: Redis was flushed, or restored from an older copy.",
-            since=_time(found[-1][1], facts),
+            since=min(s.since for s in found),
             stale="the graph may lack interactions that were never read",
             works="everything; what comes again is not counted twice",
             lost="what was unread when it happened, until producers send that time again",
             fix="have the producers send that time again; then python -m pipelines.verify",
-            link=newest.link,
-            event=newest.run_id,
+            link=next((s.link for s in found if s.link), None),
+            event=found[0].newest,
         )
 
 
 def dead_letters(facts: Facts, limits: Limits) -> Iterator[Problem]:
     """Too much of what was read in the last day can never be applied."""
     for flow in facts.flows:
-        runs = list(_of_the_day(flow, facts, limits))
-        read, dead = (sum(r.result.get(name, 0) for r in runs) for name in ("read", "dead_letters"))
+        sums = flow.day.sums
+        read, dead = (sums[name].total if name in sums else 0 for name in ("read", "dead_letters"))
         if dead > limits.dead_share * read and (read >= limits.dead_read or dead > limits.dead_count):
+            part = f" ({share(dead / read)})" if read else ""
             yield Problem(
                 code=Code.DEAD_LETTERS,
                 subject=flow.flow,
                 severity=Severity.WARNING,
                 what=sentence(
-                    f"{dead:,.0f} of {many(read, 'entry', 'entries')} ({share(dead / read)}) went to the dead letters;"
+                    f"{dead:,.0f} of {many(read, 'entry', 'entries')}{part} went to the dead letters;"
                     f" more than {share(limits.dead_share)} is too many."
                 ),
-                since=min(_time(r, facts) for r in runs if r.result.get("dead_letters")),
+                since=sums["dead_letters"].since,
                 stale="the graph lacks these interactions until they are replayed",
                 works="everything else",
                 fix="python -m pipelines.dlq list; mend the producer, then python -m pipelines.dlq replay",
@@ -145,10 +144,6 @@ def drift(facts: Facts, _limits: Limits) -> Iterator[Problem]:
         )
 
 
-def _time(run: RunFact, facts: Facts) -> datetime:
-    return run.ended_at or run.started_at or facts.now
-
-
 # -------------------------------------------------------------------------------------------------- Prefect, machine
 
 
@@ -168,7 +163,11 @@ def prefect_down(facts: Facts, _limits: Limits) -> Iterator[Problem]:
 def no_worker(facts: Facts, _limits: Limits) -> Iterator[Problem]:
     if facts.prefect and facts.prefect.up and facts.prefect.workers_online == 0:
         words = "No worker is online: scheduled runs wait, and nobody takes them up."
-        yield _prefect(Code.NO_WORKER, "worker", Severity.CRITICAL, words, facts, f"start a worker; {_DOCTOR}")
+        yield _prefect(Code.NO_WORKER, ALL_WORKERS, Severity.CRITICAL, words, facts, f"start a worker; {_DOCTOR}")
+    for queue in facts.prefect.unserved if facts.prefect else ():
+        words = f"No worker asks for the runs of the queue {queue}: they wait, and nobody takes them up."
+        fix = f"start a worker that serves {queue}, or all queues; {_DOCTOR}"
+        yield _prefect(Code.NO_WORKER, queue, Severity.CRITICAL, words, facts, fix)
 
 
 def queue_long(facts: Facts, limits: Limits) -> Iterator[Problem]:
@@ -182,6 +181,9 @@ def slot_leaked(facts: Facts, _limits: Limits) -> Iterator[Problem]:
     for limit in facts.prefect.leaked if facts.prefect else ():
         words = f"No live run holds the slots of the limit {limit}; new runs wait for them."
         yield _prefect(Code.SLOT_LEAKED, limit, Severity.WARNING, words, facts, _DOCTOR)
+    for limit in facts.prefect.given_back if facts.prefect else ():
+        words = f"No live run held the slots of the limit {limit}; they were given back."
+        yield _prefect(Code.SLOT_LEAKED, limit, Severity.INFO, words, facts, "")
 
 
 def _prefect(code: Code, subject: str, severity: Severity, words: str, facts: Facts, fix: str) -> Problem:
@@ -193,23 +195,28 @@ def _prefect(code: Code, subject: str, severity: Severity, words: str, facts: Fa
         since=facts.now,
         stale="nothing yet; the graph and the metrics, if it stays",
         works="stores and results; runs can be started by hand with --direct",
-        last_good=max((r.ended_at for f in facts.flows for r in f.runs if _good(r) and r.ended_at), default=None),
+        last_good=max((f.good_at for f in facts.flows if f.good_at), default=None),
         fix=fix,
     )
 
 
-def _good(run: RunFact) -> bool:
-    return run.status == "completed"
-
-
 def resources(facts: Facts, limits: Limits) -> Iterator[Problem]:
-    for name, part, where in (("memory", facts.memory_share, ""), ("disk", facts.disk_share, facts.disk_of)):
+    """Each machine is an incident of its own, and ends when that machine says so."""
+    here = MachineFact(facts.machine, facts.memory_share, facts.disk_share, facts.disk_of)
+    for machine in (here, *facts.others):
+        yield from _full(machine, facts, limits)
+
+
+def _full(machine: MachineFact, facts: Facts, limits: Limits) -> Iterator[Problem]:
+    on = f" on {machine.name}" if machine.name else ""
+    disk_of = f" of {machine.disk_of}" if machine.disk_of else ""
+    for name, part, where in (("memory", machine.memory_share, ""), ("disk", machine.disk_share, disk_of)):
         if part is not None and part > limits.resource:
             yield Problem(
                 code=Code.RESOURCES,
-                subject=name,
+                subject=f"{name}{on}",
                 severity=Severity.CRITICAL if part > limits.resource_critical else Severity.WARNING,
-                what=sentence(f"{share(part)} of the {name}{f' of {where}' if where else ''} is in use."),
+                what=sentence(f"{share(part)} of the {name}{where}{on} is in use."),
                 since=facts.now,
                 stale="nothing yet",
                 works="everything, until it is full",

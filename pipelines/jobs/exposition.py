@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from math import ceil
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from alerts.model import Facts
 from alerts.rules import Limits
-from pipelines.jobs.flows import BY_NAME, FLOWS
+from pipelines.jobs import facts
+from pipelines.jobs.flows import FLOWS
 from pipelines.ports import Ledger
-from pipelines.runs import FlowFigures, Status
+from pipelines.runs import FlowFigures
 
 _QUANTILES = (0.5, 0.95, 1.0)
 
@@ -36,14 +36,9 @@ class Shown:
     incidents: Mapping[str, int] | None = None
 
 
-def figures(ledger: Ledger, now: datetime, limits: Limits) -> tuple[FlowFigures, ...]:
-    """Of the flows that are ours, in the last day."""
-    return tuple(f for f in ledger.figures(now - limits.day, now) if f.flow_name in BY_NAME)
-
-
-def last_good(ledger: Ledger) -> dict[str, datetime]:
-    newest = {f.name: ledger.find(flow_name=f.name, statuses=[Status.COMPLETED], limit=1) for f in FLOWS}
-    return {name: run.completed_at for name, runs in newest.items() for run in runs if run.completed_at}
+def figures(ledger: Ledger, now: datetime) -> tuple[FlowFigures, ...]:
+    """Of the flows that are ours, in the last day: those by which the rules judge."""
+    return tuple(facts.figures(ledger, ledger.clock(now)).values())
 
 
 def text(shown: Shown, limits: Limits) -> bytes:
@@ -96,10 +91,10 @@ def _of_runs(shown: Shown) -> Iterator[Metric]:
         for status in ("completed", "failed", "cancelled", "running")
     ]
     seconds = [
-        ({"flow": f.flow_name, "quantile": f"{share:g}"}, f.seconds[ceil(share * len(f.seconds)) - 1])
+        ({"flow": f.flow_name, "quantile": f"{share:g}"}, seconds)
         for f in shown.figures
-        if f.seconds
         for share in _QUANTILES
+        if (seconds := f.quantile(share)) is not None
     ]
     yield _gauge("runs", "Runs of the last day by what became of them.", states)
     yield _gauge("run_seconds", "Seconds that completed runs of the last day took.", seconds)

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from alerts.model import Facts, FlowFact, PrefectFact, RunFact, StoreFact, StreamFact
+from alerts.model import (
+    DayFact,
+    Facts,
+    FlowFact,
+    MachineFact,
+    PrefectFact,
+    RunFact,
+    StoreFact,
+    StreamFact,
+    SumFact,
+)
 from pipelines.errors import OrganismError
 from pipelines.jobs import prefect_view
-from pipelines.jobs.flows import BY_NAME, FLOWS, VERIFY, Flow
+from pipelines.jobs.flows import BY_NAME, FLOWS, VERIFY, WATCH, Flow
 from pipelines.jobs.prefect_view import View
 from pipelines.model import Lane
 from pipelines.ports import DeadLetters, Graph, Ledger, Orchestrator, Stream
-from pipelines.runs import Mode, Run, Status
+from pipelines.runs import FlowFigures, Mode, Run, Status, StreamMark, Sum
 
 T = TypeVar("T")
+#: The newest runs are for what is of the newest; what is of a day comes from all runs of the day.
 _RUNS = 40
+DAY = timedelta(days=1)
+#: What a machine said of its memory and disk stands for so long.
+_MACHINE_HEARD = timedelta(hours=1)
+#: What began just now, while we asked, is of the day, too.
+_A_MOMENT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -40,28 +56,42 @@ class Sources:
 
 @dataclass(frozen=True)
 class Machine:
-    """Used shares, 0 to 1, of memory and of the disk that is called `disk_of`; None where the system does not say."""
+    """Used shares, 0 to 1, of memory and of the disk that is called `disk_of`; None where the system does not say.
+
+    name: tells machines apart; it is no host name, which may be a person's.
+    """
 
     memory: Callable[[], float | None]
     disk: Callable[[], float | None]
     disk_of: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the ledger says. runs: the newest of each flow."""
+
+    runs: Mapping[str, list[Run]]
+    figures: Mapping[str, FlowFigures]
+    good: Mapping[str, datetime]
+    first_seen: datetime | None
+    marks: tuple[StreamMark, ...]
 
 
 def gather(sources: Sources, machine: Machine, now: datetime, view: View | None) -> Facts:
-    """view: of the Prefect server, as `prefect_view.look` saw it; None where there is none."""
+    """view: of the Prefect server, as `prefect_view.look` saw it; None where there is none. now: by the ledger's clock."""
     asked = _Asked(dict(sources.away))
     with ThreadPoolExecutor(2) as pool:  # a store that hangs costs its time-out; at once, not one after the other
         stream_ = pool.submit(asked.of, "redis", lambda: _stream(sources.stream, sources.letters))
         applied_ = pool.submit(asked.of, "graph", lambda: _applied_at(sources.graph))
-        runs = asked.of("postgres", lambda: _runs(sources.ledger)) or {}
+        told = asked.of("postgres", lambda: _ledger(sources.ledger, now))
+    runs = told.runs if told else {}
     drift, drift_at = _drift(runs.get(VERIFY.name, []))
     return Facts(
         now=now,
-        flows=tuple(
-            _flow(flow, runs[flow.name], now, sources.orchestrator, view) for flow in FLOWS if flow.name in runs
-        ),
+        flows=tuple(_flow(flow, told, now, sources.orchestrator, view) for flow in FLOWS) if told else (),
         stores=_stores(sources, asked.said),
-        stream=stream_.result(),
+        stream=_with_losses(stream_.result(), told.marks if told else (), now),
         applied_at=applied_.result(),
         prefect=_prefect(view),
         drift=drift,
@@ -69,6 +99,8 @@ def gather(sources: Sources, machine: Machine, now: datetime, view: View | None)
         memory_share=machine.memory(),
         disk_share=machine.disk(),
         disk_of=machine.disk_of,
+        machine=machine.name,
+        others=_others(runs.get(WATCH.name, []), machine, now),
     )
 
 
@@ -93,8 +125,27 @@ def _stores(sources: Sources, said: Mapping[str, str]) -> tuple[StoreFact, ...]:
     )
 
 
-def _runs(ledger: Ledger | None) -> dict[str, list[Run]]:
-    return {flow.name: ledger.find(flow_name=flow.name, limit=_RUNS) for flow in FLOWS} if ledger else {}
+def _ledger(ledger: Ledger | None, now: datetime) -> _Told | None:
+    if ledger is None:
+        return None
+    return _Told(
+        runs={flow.name: ledger.find(flow_name=flow.name, limit=_RUNS) for flow in FLOWS},
+        figures=figures(ledger, now),
+        good=last_good(ledger),
+        first_seen=ledger.first_seen(),
+        marks=tuple(ledger.stream_marks(now - DAY)),
+    )
+
+
+def figures(ledger: Ledger, now: datetime) -> dict[str, FlowFigures]:
+    """Of the last day, by the flows that are ours: the same for the rules and for Prometheus."""
+    return {f.flow_name: f for f in ledger.figures(now - DAY, now + _A_MOMENT) if f.flow_name in BY_NAME}
+
+
+def last_good(ledger: Ledger) -> dict[str, datetime]:
+    """When a run of each flow last completed, however long ago."""
+    newest = {f.name: ledger.find(flow_name=f.name, statuses=[Status.COMPLETED], limit=1) for f in FLOWS}
+    return {name: run.completed_at for name, runs in newest.items() for run in runs if run.completed_at}
 
 
 def _stream(stream: Stream | None, letters: DeadLetters | None) -> StreamFact | None:
@@ -102,7 +153,31 @@ def _stream(stream: Stream | None, letters: DeadLetters | None) -> StreamFact | 
         return None
     state = stream.state()
     dead = sum(letters.counts(Lane.DEAD).values()) if letters else 0
-    return StreamFact(state.unread, state.pending, dead, _time(state.oldest_unread_ms))
+    return StreamFact(state.unread, state.pending, dead, _time(state.oldest_unread_ms), state.born, state.lost)
+
+
+def _with_losses(stream: StreamFact | None, marks: Sequence[StreamMark], now: datetime) -> StreamFact | None:
+    """What the stream lost in a day, by what was noted of it and by what it says now, which the watch will note."""
+    if stream is None or not stream.born:
+        return stream
+    seen = [*marks, StreamMark(stream.born, stream.lost_ever, now)]
+    lost = [(mark, mark.lost - _before(seen[:i], mark.born)) for i, mark in enumerate(seen)]
+    came = [(mark, count) for mark, count in lost if count > 0 and mark.at >= now - DAY]
+    back = [mark for mark, before in zip(seen[1:], seen, strict=False) if mark.born != before.born]
+    reset = [mark for mark in back if mark.at >= now - DAY]
+    return replace(
+        stream,
+        lost=SumFact(sum(n for _, n in came), came[0][0].at, _named(came[-1][0])) if came else None,
+        reset=SumFact(len(reset), reset[0].at, f"born {reset[-1].born}") if reset else None,
+    )
+
+
+def _before(marks: Sequence[StreamMark], born: str) -> int:
+    return max((mark.lost for mark in marks if mark.born == born), default=0)
+
+
+def _named(mark: StreamMark) -> str:
+    return f"{mark.lost} of {mark.born}"
 
 
 def _applied_at(graph: Graph | None) -> datetime | None:
@@ -116,22 +191,62 @@ def _time(ms: int | None) -> datetime | None:
 def flow_fact(ledger: Ledger, flow: str, now: datetime) -> FlowFact:
     """One flow, as a run of it can tell without asking Prefect. Raises what the ledger raises."""
     its = BY_NAME[flow]
-    return _flow(its, ledger.find(flow_name=flow, limit=_RUNS), now)
+    good = ledger.find(flow_name=flow, statuses=[Status.COMPLETED], limit=1)
+    told = _Told(
+        runs={flow: ledger.find(flow_name=flow, limit=_RUNS)},
+        figures={},
+        good={run.flow_name: run.completed_at for run in good if run.completed_at},
+        first_seen=ledger.first_seen(),
+        marks=(),
+    )
+    return _flow(its, told, now)
 
 
 def _flow(
-    flow: Flow, runs: list[Run], now: datetime, api: Orchestrator | None = None, view: View | None = None
+    flow: Flow, told: _Told, now: datetime, api: Orchestrator | None = None, view: View | None = None
 ) -> FlowFact:
-    """Where no run came by a schedule, nobody promised an interval: the user's own timer may have another."""
-    scheduled = api is not None or any(run.scheduled_at for run in runs)
+    runs = told.runs[flow.name]
+    scheduled, since = _schedule(flow, runs, told.first_seen, view, api)
+    figures = told.figures.get(flow.name)
     return FlowFact(
         flow=flow.name,
         every=flow.every if scheduled else None,
         slow=flow.slow,
         runs=tuple(run_fact(run, link=_link(run, api)) for run in runs),
         next_try=prefect_view.next_start(view, flow.name) if view and not view.words else _next(flow, runs, now),
-        since=min((run.created_at for run in runs), default=None),
+        since=since,
+        day=_day(figures, runs, api) if figures else DayFact(),
+        good_at=told.good.get(flow.name),
     )
+
+
+def _schedule(
+    flow: Flow, runs: Sequence[Run], first_seen: datetime | None, view: View | None, api: Orchestrator | None
+) -> tuple[bool, datetime | None]:
+    """Whether somebody promised an interval, and since when: the installation is there, or the deployment, if that is newer.
+
+    Where no run came by a schedule and there is no deployment, nobody did: the user's own timer may have another.
+    """
+    deployed = prefect_view.deployed(view) if view and not view.words else {}
+    away = api is not None and (view is None or view.words is not None)
+    scheduled = flow.name in deployed or any(run.scheduled_at for run in runs) or (away and bool(runs))
+    times = [at for at in (first_seen, deployed.get(flow.name)) if at]
+    return scheduled, max(times, default=None)
+
+
+def _day(its: FlowFigures, runs: Sequence[Run], api: Orchestrator | None) -> DayFact:
+    links = {run.run_id: _link(run, api) for run in runs}
+    return DayFact(
+        runs=its.judged,
+        success=its.success_rate,
+        retries=its.retry_rate,
+        seconds=its.quantile(0.95),
+        sums={name: _sum(said, links) for name, said in its.sums.items()},
+    )
+
+
+def _sum(said: Sum, links: Mapping[str, str | None]) -> SumFact:
+    return SumFact(said.total, said.since, said.newest, links.get(said.newest))
 
 
 def _next(flow: Flow, runs: list[Run], now: datetime) -> datetime | None:
@@ -162,6 +277,7 @@ def run_fact(run: Run, *, link: str | None = None, step: str | None = None) -> R
         link=link,
         resume=_resume(run),
         result={k: float(v) for k, v in run.result.items() if isinstance(v, (int, float))},
+        mode=run.mode.value,
     )
 
 
@@ -189,4 +305,30 @@ def _prefect(view: View | None) -> PrefectFact | None:
         workers_online=sum(worker.online for worker in view.workers),
         stuck=tuple((run.name, run.flow_name, run.since) for run in prefect_view.stuck(view)),
         leaked=tuple(sorted(prefect_view.leaked(view))),
+        unserved=tuple(prefect_view.unserved(view)),
     )
+
+
+# ------------------------------------------------------------------------------------------------ machines
+
+
+def about(facts: Facts) -> dict[str, str | float]:
+    """What a watch tells the others of its machine, in the result of its run."""
+    said = {"machine": facts.machine, "memory": facts.memory_share, "disk": facts.disk_share, "disk_of": facts.disk_of}
+    return {name: value for name, value in said.items() if value is not None} if facts.machine else {}
+
+
+def _others(watches: Sequence[Run], here: Machine, now: datetime) -> tuple[MachineFact, ...]:
+    """What other machines last told of themselves. watches: the newest first."""
+    found: dict[str, MachineFact] = {}
+    for run in watches:
+        name, told = run.result.get("machine"), run.result
+        if isinstance(name, str) and name != here.name and now - run.created_at <= _MACHINE_HEARD:
+            fact = MachineFact(name, _share(told, "memory"), _share(told, "disk"), str(told.get("disk_of", "")))
+            found.setdefault(name, fact)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _share(told: Mapping[str, object], name: str) -> float | None:
+    value = told.get(name)
+    return float(value) if isinstance(value, int | float) else None

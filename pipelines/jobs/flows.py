@@ -9,7 +9,7 @@ from datetime import timedelta
 @dataclass(frozen=True, slots=True)
 class Flow:
     """every: between two starts. timeout: of one run. slow: what its service level allows. again: the command that runs it
-    by hand. resumes: with `--resume NAME` it goes on where a run of that name stopped.
+    by hand. queue: where its runs wait for a worker. resumes: with `--resume NAME` it goes on where that run stopped.
     """
 
     name: str
@@ -17,6 +17,7 @@ class Flow:
     timeout: timedelta
     slow: timedelta
     again: str
+    queue: str
     resumes: bool = False
 
 
@@ -26,6 +27,7 @@ INCREMENTAL = Flow(
     timeout=timedelta(seconds=240),
     slow=timedelta(seconds=30),
     again="python -m pipelines.incremental",
+    queue="organism-default",
 )
 FULL = Flow(
     name="full",
@@ -33,6 +35,7 @@ FULL = Flow(
     timeout=timedelta(minutes=30),
     slow=timedelta(minutes=10),
     again="python -m pipelines.full",
+    queue="organism-heavy",
     resumes=True,
 )
 WATCH = Flow(
@@ -41,6 +44,7 @@ WATCH = Flow(
     timeout=timedelta(seconds=120),
     slow=timedelta(seconds=60),
     again="python -m pipelines.watch --once",
+    queue="organism-default",
 )
 VERIFY = Flow(
     name="verify",
@@ -48,6 +52,8 @@ VERIFY = Flow(
     timeout=timedelta(minutes=30),
     slow=timedelta(minutes=10),
     again="python -m pipelines.verify",
+    queue="organism-heavy",
 )
 FLOWS = (INCREMENTAL, FULL, WATCH, VERIFY)
 BY_NAME = {flow.name: flow for flow in FLOWS}
+QUEUES = frozenset(flow.queue for flow in FLOWS)

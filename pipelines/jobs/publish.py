@@ -56,7 +56,9 @@ def publish(
     except TransientError as error:
         for batch in left:  # a pipe cannot be read again
             outbox.put(batch)
-        error.add_note(f"{outbox.count():,} events wait in the outbox of this machine; the next publish sends them first")
+        error.add_note(
+            f"{outbox.count():,} events wait in the outbox of this machine; the next publish sends them first"
+        )
         raise
 
 

@@ -21,7 +21,7 @@ from functools import wraps
 from math import isfinite
 from typing import Any, TypeVar
 
-from pipelines.errors import InvalidInput, OrganismError, Refused, TransientError
+from pipelines.errors import Defect, InvalidInput, OrganismError, Refused, TransientError
 from pipelines.log import redact
 from pipelines.ports import Ledger
 from pipelines.runs import ErrorKind, Mode, Run, RunStep, Status
@@ -40,6 +40,7 @@ _KINDS: Sequence[tuple[type[Exception], ErrorKind]] = (
     (Refused, ErrorKind.REFUSED),
     (InvalidInput, ErrorKind.INPUT),
     (TransientError, ErrorKind.TRANSIENT),
+    (Defect, ErrorKind.DEFECT),
     (OrganismError, ErrorKind.PERMANENT),
 )
 _LONGEST = 2_000  # characters of an error's sentence

@@ -57,10 +57,13 @@ def _marked(truth: Truth, finding: Finding | None) -> story.Truth:
 
 
 def _mark(truth: Truth, status: Status, its: Estimate) -> Mark:
-    """Claimed is what is credible: only that leads anywhere."""
+    """Claimed is what is credible: only that leads anywhere. Off: there is such an effect, and its interval is beside it."""
     if status is not Status.CREDIBLE:
         return Mark.MISSED if truth.effect else Mark.SILENT
-    return Mark.FOUND if truth.effect * its.effect > 0 and _holds(truth.effect, its) else Mark.WRONG
+    if truth.effect and _holds(truth.effect, its):
+        return Mark.FOUND
+    near = bool(truth.effect) and 0.5 <= its.effect / truth.effect <= 2
+    return Mark.OFF if near else Mark.WRONG
 
 
 def _holds(truth: float, its: Estimate) -> bool:

@@ -100,7 +100,7 @@ def _assumed() -> list[str]:
 
 def _halted(stores: FullStores) -> list[RuleRefusal]:
     words = halted_words(stores.proposals.halted())
-    return [RuleRefusal("HALTED", words, "python -m pipelines.review resume")] if words else []
+    return [RuleRefusal("HALTED", words, "python -m pipelines.review resume --reason WHY")] if words else []
 
 
 def _findings(stores: FullStores, plan: Plan) -> list[Finding]:

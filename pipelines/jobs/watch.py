@@ -7,26 +7,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from alerts.model import Code, Facts, Problem
+from alerts.model import Code, Facts, PrefectFact, Problem, StreamFact
 from pipelines.errors import OrganismError
 from pipelines.jobs import prefect_view
 from pipelines.jobs.facts import Machine, Sources, gather
-from pipelines.jobs.flows import FLOWS, WATCH
+from pipelines.jobs.flows import FLOWS
 from pipelines.jobs.prefect_view import OVER, View, is_silent
 from pipelines.ports import Ledger, Orchestrator
 from pipelines.runs import ENDED, ErrorKind, Mode, PrefectRun, Run, Status
 
 _log = logging.getLogger(__name__)
-#: Without a sign of life for so long a run is dead: sixteen of its beats. A turn every five minutes then finds it within
-#: nine, which is inside two intervals, with a minute to spare for a turn that comes late.
+#: Without a sign of life for so long, sixteen of its beats, a run is dead, if the ledger heard somebody else meanwhile: the
+#: turn before this one, at the latest. Turns every five minutes then find it within nine, and within eleven if it died just
+#: before a turn and nothing else ran until the next.
 SILENT = timedelta(minutes=4)
-#: When turns were missed, the ledger was perhaps away and silence proves nothing: only what is older than a run may get dies.
-SILENT_AFTER_A_GAP = max(flow.timeout for flow in FLOWS) + SILENT
-_GAP = WATCH.every * 1.5
 #: A run that was asked for may wait for the slot of the longest flow.
 UNSTARTED = max(flow.timeout for flow in FLOWS) + timedelta(minutes=5)
 #: Prefect's word that a run has ended counts once the run was silent for so long: a false alarm of its own is not copied.
@@ -79,15 +77,39 @@ class Turn:
 
 def turn(sources: Sources, judge: Judge, dispatcher: Dispatcher, machine: Machine, now: datetime, me: str = "") -> Turn:
     """me: the run id of this turn itself, which is alive. Raises only what the dispatcher raises."""
-    view = prefect_view.look(sources.orchestrator, sources.pool, now) if sources.orchestrator else None
+    view = _look(sources, now)
     hands = _Hands()
     rows, reaped, closed = _settle_ledger(sources, view, now, me, hands)
-    crashed, released = _settle_prefect(sources, view, rows, now, me, hands)
-    facts = gather(sources, machine, now, view)
+    crashed, released = _settle_prefect(sources, view, rows, me, hands)
+    after = _look(sources, now) if crashed or released else view
+    facts = gather(sources, machine, rows.now if rows else now, after)
+    facts = replace(facts, prefect=_with_what_was_mended(facts.prefect, view, crashed, released))
     problems = tuple(judge.problems(facts))
     dispatcher.settle(problems, now, unknown=judge.unknown(facts))
+    _note_stream(
+        sources.ledger, facts.stream, now, hands
+    )  # only now: what was not settled is found again by the next turn
     dispatcher.deliver(now)
     return Turn(facts, problems, reaped, closed, crashed, released, tuple(hands.refused))
+
+
+def _look(sources: Sources, now: datetime) -> View | None:
+    return prefect_view.look(sources.orchestrator, sources.pool, now) if sources.orchestrator else None
+
+
+def _with_what_was_mended(
+    prefect: PrefectFact | None, view: View | None, crashed: Collection[str], released: Mapping[str, int]
+) -> PrefectFact | None:
+    """People are told what there was, and that it is over; what is still there after the mend is told as it is."""
+    if prefect is None or view is None:
+        return prefect
+    ended = tuple((r.name, r.flow_name, r.since) for r in prefect_view.stuck(view) if r.run_id in crashed)
+    return replace(prefect, ended=ended, given_back=tuple(sorted(released)))
+
+
+def _note_stream(ledger: Ledger | None, stream: StreamFact | None, now: datetime, hands: _Hands) -> None:
+    if ledger is not None and stream is not None and stream.born:
+        hands.do("what the stream lost", lambda: ledger.note_stream(stream.born, stream.lost_ever, now))
 
 
 class _Hands:
@@ -111,10 +133,10 @@ class _Hands:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Rows of the ledger by run id; silent: how long makes one dead, in this turn."""
+    """Rows of the ledger by run id. now: by its clock, which is that of all its times."""
 
     by_id: Mapping[str, Run]
-    silent: timedelta
+    now: datetime
 
 
 def _settle_ledger(
@@ -125,24 +147,26 @@ def _settle_ledger(
     if ledger is None:
         return None, (), 0
     try:
-        silent = SILENT if _was_watching(ledger, now, me) else SILENT_AFTER_A_GAP
-        closed = _merge(ledger, sources.orchestrator, view, now, me, hands)
-        reaped = tuple(ledger.reap(silent, UNSTARTED, now))
-        return _Rows(_open_or_recent(ledger, now, view), silent), reaped, closed
+        its = ledger.clock(now)
+        closed = _merge(ledger, sources.orchestrator, view, _Times(now, its), me, hands)
+        reaped = tuple(ledger.reap(SILENT, UNSTARTED, now))
+        return _Rows(_open_or_recent(ledger, its, view), its), reaped, closed
     except OrganismError as error:  # the facts say so, too
         _log.warning("the ledger cannot be asked: %s", error)
         return None, (), 0
 
 
-def _was_watching(ledger: Ledger, now: datetime, me: str) -> bool:
-    """Whether the ledger took an account a turn ago, or the watch is new: then a run that lives would have given a sign."""
-    before = [run for run in ledger.find(flow_name=WATCH.name, limit=5) if run.run_id != me]
-    return not before or now - (before[0].completed_at or before[0].created_at) <= _GAP
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """One moment by two clocks: of this machine, which is what the ledger wants to be told, and of the ledger."""
+
+    here: datetime
+    ledger: datetime
 
 
-def _open_or_recent(ledger: Ledger, now: datetime, view: View | None) -> dict[str, Run]:
+def _open_or_recent(ledger: Ledger, its: datetime, view: View | None) -> dict[str, Run]:
     """With every row that a live run of Prefect has, however old."""
-    rows = [*ledger.find(statuses=[Status.RUNNING], limit=_MOST), *ledger.find(since=now - _LOOKED_BACK, limit=_MOST)]
+    rows = [*ledger.find(statuses=[Status.RUNNING], limit=_MOST), *ledger.find(since=its - _LOOKED_BACK, limit=_MOST)]
     found = {row.run_id: row for row in rows}
     for run in view.runs if view else ():
         if run.state_type in prefect_view.LIVE and run.run_id not in found and (row := ledger.get(run.run_id)):
@@ -150,13 +174,13 @@ def _open_or_recent(ledger: Ledger, now: datetime, view: View | None) -> dict[st
     return found
 
 
-def _merge(ledger: Ledger, api: Orchestrator | None, view: View | None, now: datetime, me: str, hands: _Hands) -> int:
+def _merge(ledger: Ledger, api: Orchestrator | None, view: View | None, now: _Times, me: str, hands: _Hands) -> int:
     """What the server says, into its own column; and rows closed that the server knows to have ended. How many."""
     if api is None or view is None or view.words:
         return 0
     said = {run.run_id: run for run in view.runs}
     open_ = ledger.find(statuses=[Status.SCHEDULED, Status.RUNNING], limit=_MOST)
-    recent = ledger.find(since=now - _LOOKED_BACK, limit=_MOST)
+    recent = ledger.find(since=now.ledger - _LOOKED_BACK, limit=_MOST)
     closed = 0
     for row in _distinct([*open_, *recent], me):
         run = said.get(row.run_id) or (_asked(api, row.run_id, hands) if row.status not in ENDED else None)
@@ -175,15 +199,15 @@ def _asked(api: Orchestrator, run_id: str, hands: _Hands) -> PrefectRun | None:
     return found[0] if found else None
 
 
-def _take_over(ledger: Ledger, row: Run, run: PrefectRun, now: datetime) -> bool:
+def _take_over(ledger: Ledger, row: Run, run: PrefectRun, now: _Times) -> bool:
     if run.state_name != row.prefect_state:
         ledger.note_prefect_state(row.run_id, run.state_name)
-    lives = row.status is Status.RUNNING and not is_silent(row, FRESH, now)
+    lives = row.status is Status.RUNNING and not is_silent(row, FRESH, now.ledger)
     if row.status in ENDED or run.state_type not in OVER or lives:
         return False
     status, kind = _ending(run.state_type, begun=row.started_at is not None)
     words = None if status is Status.COMPLETED else f"Prefect says {run.state_name}; the run itself said nothing"
-    return ledger.close(row.run_id, status, now, error=words, error_kind=kind)
+    return ledger.close(row.run_id, status, now.here, error=words, error_kind=kind)
 
 
 def _ending(state_type: str, *, begun: bool) -> tuple[Status, ErrorKind | None]:
@@ -198,7 +222,7 @@ def _ending(state_type: str, *, begun: bool) -> tuple[Status, ErrorKind | None]:
 
 
 def _settle_prefect(
-    sources: Sources, view: View | None, rows: _Rows | None, now: datetime, me: str, hands: _Hands
+    sources: Sources, view: View | None, rows: _Rows | None, me: str, hands: _Hands
 ) -> tuple[tuple[str, ...], dict[str, int]]:
     """Without the ledger nobody knows whose process is gone: only what never began, and slots without a run, are settled."""
     api = sources.orchestrator
@@ -206,12 +230,19 @@ def _settle_prefect(
         return (), {}
     gone = {run.run_id: ("StuckPending", "a worker took it up and never began it") for run in prefect_view.stuck(view)}
     if rows is not None:
-        dead = prefect_view.zombies(view, rows.by_id, rows.silent, now, me)
+        dead = prefect_view.zombies(view, rows.by_id, SILENT, rows.now, me)
         gone |= {run.run_id: ("Zombie", "its process is gone: the run gave no sign of life") for run in dead}
     ended = [run_id for run_id, (name, words) in gone.items() if _end(api, run_id, name, words, rows, hands)]
     for run_id in ended if rows is not None else ():
         _note(sources.ledger, run_id, _asked(api, run_id, hands), hands)
-    return tuple(ended), _release(api, prefect_view.leaked(view), hands)
+    return tuple(ended), _release(api, _leaked(sources, view), hands)
+
+
+def _leaked(sources: Sources, view: View) -> Mapping[str, int]:
+    """What two looks find: in one alone, a run that ends just then seems to leave its slot to nobody."""
+    found = prefect_view.leaked(view)
+    again = _look(sources, view.clock) if found else None
+    return prefect_view.still_leaked(found, again) if again else {}
 
 
 def _note(ledger: Ledger | None, run_id: str, run: PrefectRun | None, hands: _Hands) -> None:

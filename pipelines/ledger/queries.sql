@@ -71,12 +71,20 @@ RETURNING id;
 UPDATE workflow_steps SET status = %(status)s WHERE run = ANY (%(ids)s) AND status = 'running';
 
 -- Who is locked is being written by somebody at this moment, and is alive or closed by another reaper: left alone.
+-- A run is silent when somebody else was heard in the middle of its silence; else it was perhaps this database that was away.
 -- name: silent
-SELECT id FROM workflow_runs
-WHERE (status = 'running' AND heartbeat_at < %(now)s::timestamptz - %(silent)s::interval)
+SELECT id FROM workflow_runs r
+WHERE (status = 'running' AND heartbeat_at < %(now)s::timestamptz - %(silent)s::interval AND EXISTS (
+          SELECT FROM workflow_runs w,
+               LATERAL (VALUES (w.created_at), (w.started_at), (w.heartbeat_at), (w.completed_at)) heard (at)
+          WHERE w.id <> r.id AND w.created_at BETWEEN r.heartbeat_at - interval '1 day' AND %(now)s::timestamptz
+            AND heard.at BETWEEN r.heartbeat_at + %(pause)s::interval AND %(now)s::timestamptz - %(pause)s::interval))
    OR (status = 'scheduled' AND coalesce(scheduled_at, created_at) < %(now)s::timestamptz - %(unstarted)s::interval)
 ORDER BY id
-FOR UPDATE SKIP LOCKED;
+FOR UPDATE OF r SKIP LOCKED;
+
+-- name: clock
+SELECT clock_timestamp();
 
 -- The duration is as long as it is known to have lived.
 -- name: reap
@@ -123,9 +131,12 @@ SELECT count(*) FROM workflow_runs
 WHERE (%(flow_name)s::text IS NULL OR flow_name = %(flow_name)s::text)
   AND (%(statuses)s::text[] IS NULL OR status = ANY (%(statuses)s::text[]));
 
+-- Wrong input that somebody gave at a terminal is no failure of the flow.
 -- name: figures
 WITH seen AS (
-    SELECT id, flow_name, status, duration_seconds FROM workflow_runs
+    SELECT id, flow_name, status, duration_seconds,
+           status = 'failed' AND NOT (execution_mode = 'direct' AND error_kind IS NOT DISTINCT FROM 'input') AS broken
+    FROM workflow_runs
     WHERE created_at >= %(since)s AND created_at < %(until)s
 ), of_steps AS (
     SELECT r.flow_name, count(*) AS steps, count(*) FILTER (WHERE s.attempts > 1) AS repeated
@@ -136,16 +147,41 @@ WITH seen AS (
            count(*) FILTER (WHERE status = 'failed') AS failed,
            count(*) FILTER (WHERE status = 'cancelled') AS cancelled,
            count(*) FILTER (WHERE status = 'running') AS running,
+           count(*) FILTER (WHERE broken) AS broken,
            array_agg(duration_seconds ORDER BY duration_seconds)
                FILTER (WHERE status = 'completed' AND duration_seconds IS NOT NULL) AS seconds
     FROM seen GROUP BY flow_name
 )
 SELECT r.flow_name, runs, completed, failed, cancelled, running,
-       completed::double precision / nullif(completed + failed, 0),
+       completed::double precision / nullif(completed + broken, 0),
        s.repeated::double precision / nullif(s.steps, 0),
-       coalesce(seconds, '{}')
+       coalesce(seconds, '{}'), completed + broken
 FROM of_runs r LEFT JOIN of_steps s USING (flow_name)
 ORDER BY r.flow_name;
+
+-- name: sums
+SELECT r.flow_name, said.key, sum((said.value #>> '{}')::double precision),
+       min(coalesce(r.completed_at, r.created_at)), (array_agg(r.flow_run_id ORDER BY r.id DESC))[1]
+FROM workflow_runs r, jsonb_each(r.result) said
+WHERE r.created_at >= %(since)s AND r.created_at < %(until)s
+  AND jsonb_typeof(said.value) = 'number' AND said.value <> '0'
+GROUP BY r.flow_name, said.key
+ORDER BY r.flow_name, said.key;
+
+-- name: first_seen
+SELECT created_at FROM workflow_runs ORDER BY id LIMIT 1;
+
+-- Of one incarnation the count only grows: who looked a moment ago and is late does not take it back.
+-- name: note_stream
+INSERT INTO stream_marks (born, lost, seen_at)
+SELECT %(born)s, %(lost)s, %(now)s
+WHERE NOT EXISTS (SELECT FROM stream_marks WHERE born = %(born)s AND lost >= %(lost)s)
+ON CONFLICT DO NOTHING;
+
+-- name: stream_marks
+SELECT born, lost, seen_at FROM stream_marks
+WHERE seen_at >= coalesce((SELECT max(seen_at) FROM stream_marks WHERE seen_at < %(since)s), %(since)s)
+ORDER BY seen_at, lost;
 
 -- name: forget
 DELETE FROM workflow_runs WHERE created_at < %(before)s AND completed_at IS NOT NULL RETURNING id;

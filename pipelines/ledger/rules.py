@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,7 +15,21 @@ from pipelines.runs import ErrorKind, Run, Status
 FOUND = frozenset({ErrorKind.CRASHED, ErrorKind.NEVER_STARTED, ErrorKind.LOST})
 #: Of these, what a sign of life refutes.
 REFUTED_BY_A_BEAT = frozenset({ErrorKind.CRASHED, ErrorKind.LOST})
+#: Two beats. So long after a run's last sign of life, and so long before it is judged, somebody else must have been heard.
+PAUSE = timedelta(seconds=30)
+_EXACT = timedelta(seconds=1)
 _NUL = "\0"
+
+
+def skew(here_before: datetime, there: datetime, here_after: datetime) -> timedelta:
+    """How much the ledger's clock, asked in between, is ahead of this machine's; none where it may be the question's time."""
+    found = there - (here_before + (here_after - here_before) / 2)
+    return found if abs(found) > max(_EXACT, here_after - here_before) else timedelta(0)
+
+
+def heard(run: Run) -> list[datetime]:
+    """The times at which the ledger is known to have taken an account of this run."""
+    return [at for at in (run.created_at, run.started_at, run.heartbeat_at, run.completed_at) if at]
 
 
 def silence(run: Run) -> tuple[ErrorKind, str]:

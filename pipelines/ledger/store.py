@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from pipelines import queries
 from pipelines.ledger import rules
 from pipelines.postgres import Connection, Pool, runner, transaction
-from pipelines.runs import ErrorKind, FlowFigures, Mode, Run, RunStep, Status
+from pipelines.runs import ErrorKind, FlowFigures, Mode, Run, RunStep, Status, StreamMark, Sum
 
 _Q = queries.load("pipelines.ledger", "queries.sql")
 _run = runner(_Q)
@@ -21,11 +21,24 @@ _FOUND = sorted(rules.FOUND)
 _REFUTED = sorted(rules.REFUTED_BY_A_BEAT)
 
 
-class PostgresLedger:
-    """`ports.Ledger`. Safe from many threads and processes at once."""
+def _here() -> datetime:
+    return datetime.now(UTC)
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+
+class PostgresLedger:
+    """`ports.Ledger`. Safe from many threads and processes at once. here: what this machine's clock says."""
+
+    def __init__(self, pool: Pool, here: Callable[[], datetime] = _here) -> None:
+        self._pool, self._here = pool, here
+
+    def clock(self, now: datetime) -> datetime:
+        with transaction(self._pool) as connection:
+            return self._at(connection, now)
+
+    def _at(self, connection: Connection, now: datetime) -> datetime:
+        before = self._here()
+        ((there,),) = _run(connection, "clock")
+        return now + rules.skew(before, there, self._here())
 
     # -------------------------------------------------------------------------------------------- a run
 
@@ -43,7 +56,8 @@ class PostgresLedger:
         with transaction(self._pool) as connection:
             if (found := _get(connection, run_id)) is not None:  # asked first: an INSERT uses up an id, also in vain
                 return found
-            columns = _asked(flow_name, run_id, mode, now, parameters, deployment_name, scheduled_at)
+            at = self._at(connection, now)
+            columns = _asked(flow_name, run_id, mode, at, parameters, deployment_name, scheduled_at)
             _run(connection, "schedule", **columns)
             return _must_get(connection, run_id)
 
@@ -60,7 +74,8 @@ class PostgresLedger:
     ) -> Run:
         """As in `ports.Ledger`. A run that was cancelled before it began stays so: the status of what comes back tells."""
         with transaction(self._pool) as connection:
-            columns = _asked(flow_name, run_id, mode, now, parameters, deployment_name, scheduled_at)
+            at = self._at(connection, now)
+            columns = _asked(flow_name, run_id, mode, at, parameters, deployment_name, scheduled_at)
             _run(connection, "begin", **columns)
             return _must_get(connection, run_id)
 
@@ -70,10 +85,10 @@ class PostgresLedger:
 
     def beat(self, run_id: str, now: datetime) -> Status | None:
         with transaction(self._pool) as connection:
-            key = rules.text(run_id)
+            key, at = rules.text(run_id), self._at(connection, now)
             rows = (
-                _run(connection, "beat", run_id=key, now=now)
-                or _run(connection, "revive", run_id=key, now=now, refuted=_REFUTED)
+                _run(connection, "beat", run_id=key, now=at)
+                or _run(connection, "revive", run_id=key, now=at, refuted=_REFUTED)
                 or _run(connection, "status_of", run_id=key)
             )
             return Status(rows[0][0]) if rows else None
@@ -101,7 +116,8 @@ class PostgresLedger:
             "result": None if result is None else Jsonb(rules.plain(result)),
         }
         with transaction(self._pool) as connection:
-            rows = _run(connection, "close", run_id=rules.text(run_id), now=now, found=_FOUND, **said)
+            at = self._at(connection, now)
+            rows = _run(connection, "close", run_id=rules.text(run_id), now=at, found=_FOUND, **said)
             _run(connection, "end_steps", ids=[id_ for (id_,) in rows], status=status)
             return bool(rows)
 
@@ -113,10 +129,12 @@ class PostgresLedger:
 
     def reap(self, silent: timedelta, unstarted: timedelta, now: datetime) -> list[Run]:
         with transaction(self._pool) as connection:
-            ids = [id_ for (id_,) in _run(connection, "silent", silent=silent, unstarted=unstarted, now=now)]
+            at = self._at(connection, now)
+            limits = {"silent": silent, "unstarted": unstarted, "pause": rules.PAUSE}
+            ids = [id_ for (id_,) in _run(connection, "silent", now=at, **limits)]
             for run in _load(connection, ids):
                 kind, words = rules.silence(run)
-                _run(connection, "reap", id=run.id, now=now, error=words, error_kind=kind)
+                _run(connection, "reap", id=run.id, now=at, error=words, error_kind=kind)
             _run(connection, "end_steps", ids=ids, status=Status.FAILED)
             return _load(connection, ids)
 
@@ -159,8 +177,25 @@ class PostgresLedger:
 
     def figures(self, since: datetime, until: datetime) -> list[FlowFigures]:
         with transaction(self._pool) as connection:
-            rows = _run(connection, "figures", since=since, until=until)
-            return [replace(FlowFigures(*row), seconds=tuple(row[-1])) for row in rows]
+            sums: dict[str, dict[str, Sum]] = defaultdict(dict)
+            for flow, name, *its in _run(connection, "sums", since=since, until=until):
+                sums[flow][name] = Sum(*its)
+            found = [FlowFigures(*row) for row in _run(connection, "figures", since=since, until=until)]
+            return [replace(f, seconds=tuple(f.seconds), sums=dict(sums[f.flow_name])) for f in found]
+
+    def first_seen(self) -> datetime | None:
+        with transaction(self._pool) as connection:
+            return next((at for (at,) in _run(connection, "first_seen")), None)
+
+    # -------------------------------------------------------------------------------------------- the stream
+
+    def note_stream(self, born: str, lost: int, now: datetime) -> None:
+        with transaction(self._pool) as connection:
+            _run(connection, "note_stream", born=rules.text(born), lost=lost, now=self._at(connection, now))
+
+    def stream_marks(self, since: datetime) -> list[StreamMark]:
+        with transaction(self._pool) as connection:
+            return [StreamMark(*row) for row in _run(connection, "stream_marks", since=since)]
 
 
 def _asked(

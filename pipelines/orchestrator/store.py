@@ -11,7 +11,7 @@ from typing import Any
 from pipelines import log
 from pipelines.errors import OrganismError, PermanentError
 from pipelines.orchestrator.rest import NotThere, Rest
-from pipelines.runs import PrefectLimit, PrefectRun, PrefectWorker
+from pipelines.runs import PrefectLimit, PrefectQueue, PrefectRun, PrefectWorker
 
 _DEPLOYMENT = "deployment:"
 _MOST_LIMITS = 1_000
@@ -44,13 +44,21 @@ class PrefectApi:
     def clock(self) -> datetime:
         return self._rest.clock()
 
-    def runs(self, state_types: Collection[str], since: datetime | None = None, limit: int = 200) -> list[PrefectRun]:
+    def runs(
+        self,
+        state_types: Collection[str],
+        since: datetime | None = None,
+        limit: int = 200,
+        flows: Collection[str] = (),
+    ) -> list[PrefectRun]:
         """Newest first, by the time at which they were to start; since: of that time."""
         wanted: dict[str, Any] = {"state": {"type": {"any_": sorted(state_types)}}}
         if since:
             wanted["expected_start_time"] = {"after_": since.isoformat()}
-        rows = self._rest.pages("/flow_runs/filter", {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_DESC"}, limit)
-        return [self._run(row) for row in rows]
+        body: dict[str, Any] = {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_DESC"}
+        if flows:
+            body["flows"] = {"name": {"any_": sorted(flows)}}
+        return [self._run(row) for row in self._rest.pages("/flow_runs/filter", body, limit)]
 
     def run(self, run_id: str) -> PrefectRun | None:
         try:
@@ -93,10 +101,24 @@ class PrefectApi:
             PrefectWorker(r["name"], pool, r["status"] == "ONLINE", _maybe(r.get("last_heartbeat_time"))) for r in rows
         ]
 
+    def queues(self, pool: str) -> list[PrefectQueue]:
+        try:
+            rows = self._rest.pages(f"/work_pools/{pool}/queues/filter", {}, 200)
+        except NotThere:
+            return []
+        return [
+            PrefectQueue(r["name"], _time(r["created"]), _maybe(r.get("last_polled")))
+            for r in rows
+            if not r.get("is_paused")
+        ]
+
     def limits(self) -> list[PrefectLimit]:
         """A deployment's own limit is named `deployment:flow/name`, which people can read, instead of by its id."""
         rows = self._rest.pages("/v2/concurrency_limits/filter", {}, _MOST_LIMITS)
-        return [PrefectLimit(self._readable(r["name"]), r["limit"], r["active_slots"]) for r in rows]
+        return [
+            PrefectLimit(self._readable(r["name"]), r["limit"], r["active_slots"], _maybe(r.get("created")))
+            for r in rows
+        ]
 
     def release(self, limit: str, slots: int) -> None:
         """By count: the server does not tell whose leases a limit's slots are.

@@ -32,6 +32,7 @@ class Mark(StrEnum):
     FOUND = "found"
     SILENT = "rightly silent"
     MISSED = "missed"
+    OFF = "found, its size missed"
     WRONG = "wrongly claimed"
     NOT_ANSWERED = "not answered"
 

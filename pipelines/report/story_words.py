@@ -72,7 +72,14 @@ LEVEL_WORDS = {
     Level.FAR_ABOVE: "far above normal",
 }
 
-MARK_SIGNS = {Mark.FOUND: "✓", Mark.SILENT: "✓", Mark.MISSED: "✗", Mark.WRONG: "!", Mark.NOT_ANSWERED: "–"}
+MARK_SIGNS = {
+    Mark.FOUND: "✓",
+    Mark.SILENT: "✓",
+    Mark.MISSED: "✗",
+    Mark.OFF: "~",
+    Mark.WRONG: "!",
+    Mark.NOT_ANSWERED: "–",
+}
 
 #: What a state asks of the reader.
 STATES = {

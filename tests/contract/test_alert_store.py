@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from alerts import store as stores
 from alerts.dispatch import Dispatcher
 from alerts.fallback import Fallback
-from alerts.model import Change, Code
+from alerts.model import Change, Code, Message
 from alerts.policy import Case, Decision, Policy, decide
 from alerts.store import AlertStore
 from alerts.tables import Status, metadata
@@ -322,11 +323,35 @@ def test_what_is_being_sent_from_the_file_stays_there(server: AlertStore, tmp_pa
 
 
 def test_two_machines_that_could_not_see_each_other_both_hear_the_end(server: AlertStore, tmp_path: Path) -> None:
-    one, two = FakeChannel(), FakeChannel()
+    one, two, both = _Posting("one"), _Posting("two"), FakeChannel()
     settle(dispatcher(None, one, tmp_path / "a"), DOWN, at=NOW)
     settle(dispatcher(None, two, tmp_path / "b"), DOWN, at=NOW + MINUTE)
-    both = FakeChannel()
+    assert len({m.incident.id for m in one.got + two.got}) == 1, "they are told under one name"
     settle(dispatcher(server, FakeChannel(), tmp_path / "a"), DOWN, at=NOW + 5 * MINUTE)
     settle(dispatcher(server, both, tmp_path / "b"), at=NOW + 10 * MINUTE)
     assert both.changes == [Change.RECOVERED, Change.RECOVERED]
-    assert {m.thread for m in both.got} == {f"thread-{c.got[0].incident.id}" for c in (one, two)}
+    assert {m.thread for m in both.got} == {"one", "two"}
+
+
+class _Posting(FakeChannel):
+    """Each message is its own, as in Slack, whatever the incident is called."""
+
+    def __init__(self, thread: str) -> None:
+        super().__init__()
+        self.thread = thread
+
+    def send(self, message: Message, now: datetime) -> str:
+        super().send(message, now)
+        return self.thread
+
+
+def test_who_looks_after_it_does_so_on_both_machines_by_the_name_that_was_told(
+    server: AlertStore, tmp_path: Path
+) -> None:
+    slack = FakeChannel()
+    for n, name in enumerate(("a", "b")):
+        settle(dispatcher(None, slack, tmp_path / name), DOWN, at=NOW + n * MINUTE)
+        Fallback(tmp_path / name).give_back(server, NOW + HOUR)
+    (told,) = {m.incident.id for m in slack.got}
+    assert server.acknowledge(told, "ada", NOW)
+    assert [c.acknowledged_by for c in server.open_cases()] == ["ada", "ada"]

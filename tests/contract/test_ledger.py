@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -20,7 +20,7 @@ from pipelines.ledger.store import PostgresLedger
 from pipelines.migrate import available
 from pipelines.ports import Ledger
 from pipelines.postgres import Pool, open_pool
-from pipelines.runs import ErrorKind, Mode, Run, Status
+from pipelines.runs import ErrorKind, Mode, Run, Status, Sum
 from tests.support.fakes_ledger import NOW, FakeLedger, step
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
@@ -40,7 +40,7 @@ def pool(embedded: wiring.Endpoints) -> Iterator[Pool]:
 @pytest.fixture
 def real(pool: Pool) -> PostgresLedger:
     with pool.connection() as connection:
-        connection.execute("TRUNCATE workflow_runs, workflow_steps")
+        connection.execute("TRUNCATE workflow_runs, workflow_steps, stream_marks")
     return PostgresLedger(pool)
 
 
@@ -59,6 +59,11 @@ def begin(ledger: Ledger, run_id: str = "r1", flow: str = "incremental", now: da
 def ended(ledger: Ledger, run_id: str, status: Status, seconds: float = 1, now: datetime = NOW, **said: Any) -> None:
     begin(ledger, run_id, said.pop("flow", "incremental"), now)
     assert ledger.close(run_id, status, now + seconds * SECOND, **said)
+
+
+def heard(ledger: Ledger, at: datetime = NOW + 5 * MINUTE) -> None:
+    """Somebody else's account was taken at this time."""
+    ended(ledger, f"heard {at}", Status.COMPLETED, 0, at, flow="watch")
 
 
 def row(ledger: Ledger, run_id: str = "r1") -> Run:
@@ -236,6 +241,7 @@ class TestTheReaper:
         ledger.beat("r1", NOW + 30 * SECOND)
         ledger.note_step("r1", step(status=Status.RUNNING))
         later = NOW + 10 * MINUTE
+        heard(ledger)
         (found,) = ledger.reap(SILENT, UNSTARTED, later)
         assert found == row(ledger)
         assert (found.status, found.error_kind, found.completed_at) == (Status.FAILED, ErrorKind.CRASHED, later)
@@ -264,14 +270,34 @@ class TestTheReaper:
         assert found.error is not None
         assert "2026-03-02 12:00:00 UTC" in found.error
 
+    @pytest.mark.parametrize(
+        ("others", "dead"), [((), 0), ((-20,), 0), ((29,), 0), ((31,), 1), ((569,), 1), ((571,), 0), ((20, 590), 0)]
+    )
+    def test_silence_counts_when_somebody_else_was_heard_in_the_middle_of_it(
+        self, ledger: Ledger, others: tuple[int, ...], dead: int
+    ) -> None:
+        """Seconds after its last sign of life; it is judged after 600. Otherwise it was perhaps the ledger that was away."""
+        begin(ledger)
+        for second in others:
+            heard(ledger, NOW + second * SECOND)
+        assert len(ledger.reap(SILENT, UNSTARTED, NOW + 600 * SECOND)) == dead
+
+    def test_a_run_that_lives_and_beats_is_a_witness_by_its_start_alone(self, ledger: Ledger) -> None:
+        begin(ledger)
+        begin(ledger, "r2", now=NOW + MINUTE)
+        ledger.beat("r2", NOW + 10 * MINUTE)
+        assert [r.run_id for r in ledger.reap(SILENT, UNSTARTED, NOW + 10 * MINUTE)] == ["r1"]
+
     def test_all_that_were_found_come_back_newest_first(self, ledger: Ledger) -> None:
         for n in range(3):
             begin(ledger, f"r{n}")
+        heard(ledger)
         assert [r.run_id for r in ledger.reap(SILENT, UNSTARTED, NOW + DAY)] == ["r2", "r1", "r0"]
 
     def test_a_beat_afterwards_brings_it_back(self, ledger: Ledger) -> None:
         begin(ledger)
-        ledger.reap(SILENT, UNSTARTED, NOW + DAY)
+        heard(ledger)
+        assert ledger.reap(SILENT, UNSTARTED, NOW + DAY)
         assert ledger.beat("r1", NOW + DAY + SECOND) is Status.RUNNING
         run = row(ledger)
         assert (run.status, run.started_at, run.attempts) == (Status.RUNNING, NOW, 1)
@@ -397,6 +423,51 @@ class TestFigures:
 
     def test_no_runs_are_no_figures(self, ledger: Ledger) -> None:
         assert ledger.figures(NOW, NOW + DAY) == []
+        assert ledger.first_seen() is None
+
+    def test_what_runs_told_is_summed_with_the_first_time_and_the_last_run(self, ledger: Ledger) -> None:
+        told = [{"lost": 2, "read": 5}, {"lost": 0, "read": 7.5}, {"lost": 3, "state": "x", "ok": True, "none": None}]
+        for n, result in enumerate(told):
+            ended(ledger, f"r{n}", Status.COMPLETED, now=NOW + n * MINUTE, result=result)
+        begin(ledger, "open", now=NOW + 9 * MINUTE)
+        ended(ledger, "other", Status.FAILED, flow="full", error_kind=ErrorKind.DEFECT, result={"lost": 1})
+        full, incremental = ledger.figures(NOW, NOW + DAY)
+        assert dict(full.sums) == {"lost": Sum(1, NOW + SECOND, "other")}
+        assert dict(incremental.sums) == {
+            "lost": Sum(5, NOW + SECOND, "r2"),
+            "read": Sum(12.5, NOW + SECOND, "r1"),
+        }
+        assert ledger.figures(NOW + 90 * SECOND, NOW + DAY)[0].sums["lost"].total == 3
+        assert ledger.first_seen() == NOW
+
+    def test_wrong_input_that_was_typed_is_no_failure_of_the_flow(self, ledger: Ledger) -> None:
+        for n, (mode, kind) in enumerate(
+            [(Mode.DIRECT, ErrorKind.INPUT), (Mode.PREFECT, ErrorKind.INPUT), (Mode.DIRECT, None)]
+        ):
+            begin(ledger, f"r{n}", mode=mode)
+            ledger.close(f"r{n}", Status.FAILED, NOW + SECOND, error_kind=kind)
+        ended(ledger, "good", Status.COMPLETED)
+        (found,) = ledger.figures(NOW, NOW + DAY)
+        assert (found.runs, found.failed, found.judged, found.success_rate) == (4, 3, 3, 1 / 3)
+
+
+class TestTheStream:
+    @staticmethod
+    def seen(ledger: Ledger, since: datetime = NOW - DAY) -> list[tuple[str, int]]:
+        return [(mark.born, mark.lost) for mark in ledger.stream_marks(since)]
+
+    def test_it_is_noted_when_it_is_other_than_before(self, ledger: Ledger) -> None:
+        for n, (born, lost) in enumerate([("a", 0), ("a", 0), ("a", 3), ("a", 2), ("a", 3), ("b", 0), ("b", 1)]):
+            ledger.note_stream(born, lost, NOW + n * MINUTE)
+        assert self.seen(ledger) == [("a", 0), ("a", 3), ("b", 0), ("b", 1)]
+        assert ledger.stream_marks(NOW)[1].at == NOW + 2 * MINUTE
+
+    def test_what_is_asked_since_a_time_comes_with_what_was_so_before(self, ledger: Ledger) -> None:
+        for n in range(4):
+            ledger.note_stream("a", n, NOW + n * DAY)
+        assert self.seen(ledger, NOW + 2 * DAY) == [("a", 1), ("a", 2), ("a", 3)]
+        assert self.seen(ledger, NOW + 9 * DAY) == [("a", 3)]
+        assert self.seen(ledger, NOW) == [("a", 0), ("a", 1), ("a", 2), ("a", 3)]
 
 
 # ------------------------------------------------------------------------------------------------ only a database
@@ -452,6 +523,7 @@ class TestManyAtOnce:
     def test_two_reapers_at_once_close_a_run_once(self, real: PostgresLedger) -> None:
         for n in range(50):
             begin(real, f"r{n}")
+        heard(real)
         found = at_once(8, lambda _n: [r.run_id for r in real.reap(SILENT, UNSTARTED, NOW + DAY)])
         closed = Counter(run_id for ids in found for run_id in ids)
         assert closed == {f"r{n}": 1 for n in range(50)}
@@ -466,6 +538,7 @@ class TestManyAtOnce:
     def test_a_close_and_a_reaper_at_the_same_moment_leave_the_runs_own_word(self, real: PostgresLedger) -> None:
         for n in range(40):
             begin(real, f"r{n}")
+        heard(real)
 
         def one(n: int) -> object:
             if n % 4 == 3:
@@ -478,6 +551,7 @@ class TestManyAtOnce:
     def test_a_beat_and_a_reaper_at_the_same_moment_leave_a_run_that_is_alive(self, real: PostgresLedger) -> None:
         for n in range(40):
             begin(real, f"r{n}")
+        heard(real)
 
         def one(n: int) -> object:
             if n == 0:
@@ -485,7 +559,7 @@ class TestManyAtOnce:
             return [real.beat(f"r{m}", NOW + DAY) for m in range(n - 1, 40, 3)]
 
         at_once(4, one)
-        assert {run.status for run in real.find()} == {Status.RUNNING}
+        assert {run.status for run in real.find(flow_name="incremental")} == {Status.RUNNING}
 
     def test_a_cancellation_and_an_end_at_the_same_moment_agree_with_what_was_answered(
         self, real: PostgresLedger
@@ -502,6 +576,48 @@ class TestManyAtOnce:
             expected = Status.COMPLETED if answers[2 * n] else Status.CANCELLED
             assert answers[2 * n] != answers[2 * n + 1]
             assert row(real, f"r{n}").status is expected
+
+
+class TestClocks:
+    """What is kept is by the clock of the server, whatever those of the machines say."""
+
+    @pytest.mark.parametrize("off", [timedelta(minutes=-5), timedelta(0), timedelta(minutes=5)])
+    def test_a_run_and_a_watch_whose_clocks_differ_agree_who_lives(
+        self, pool: Pool, real: PostgresLedger, off: timedelta
+    ) -> None:
+        def now() -> datetime:
+            return datetime.now(UTC) + off
+
+        its, right = PostgresLedger(pool, now), datetime.now(UTC)
+        heard(real, right - 2 * MINUTE)
+        begin(its, now=now())
+        its.note_stream("a", 0, now())
+        assert its.beat("r1", now()) is Status.RUNNING
+        run = row(real)
+        for at in (run.created_at, run.started_at, run.heartbeat_at, real.stream_marks(right)[0].at, its.clock(now())):
+            assert at is not None and abs(at - right) < MINUTE
+        assert real.reap(timedelta(minutes=4), UNSTARTED, datetime.now(UTC)) == []
+        assert its.reap(timedelta(minutes=4), UNSTARTED, now()) == []
+        assert its.close("r1", Status.COMPLETED, now())
+        ended_at = row(real).completed_at
+        assert ended_at is not None and abs(ended_at - right) < MINUTE
+
+    def test_times_as_the_machines_tell_them_would_have_ended_a_run_that_lives(self, real: PostgresLedger) -> None:
+        """The control: the same without a look at the other clock."""
+        right = datetime.now(UTC)
+        heard(real, right - 2 * MINUTE)
+        begin(real, now=right - 5 * MINUTE)
+        assert len(real.reap(timedelta(minutes=4), UNSTARTED, right)) == 1
+
+    def test_the_time_that_the_question_takes_is_no_difference(self) -> None:
+        def skew(before: float, there: float, after: float) -> float:
+            moments = (NOW + seconds * SECOND for seconds in (before, there, after))
+            return rules.skew(*moments).total_seconds()
+
+        assert skew(0, 0.9, 0.1) == 0, "less than a second is exact enough"
+        assert skew(0, 7.9, 8) == 0, "the answer was on its way for long"
+        assert skew(0, 300, 0.2) == pytest.approx(299.9)
+        assert skew(0, -300, 0.2) == pytest.approx(-300.1)
 
 
 class TestTheTable:
@@ -578,7 +694,9 @@ class TestPlans:
             ("steps", {"ids": [5, 6]}, "workflow_steps_pkey"),
             ("end_steps", {"ids": [5, 6], "status": "failed"}, "workflow_steps_pkey"),
             ("flow_names", {}, f"{FLOW} {FLOW}_status"),
-            ("silent", {"now": NOW, "silent": SILENT, "unstarted": UNSTARTED}, STATUS),
+            ("silent", {"now": NOW, "silent": SILENT, "unstarted": UNSTARTED, "pause": rules.PAUSE}, STATUS),
+            ("sums", {"since": NOW - DAY, "until": NOW}, "ix_workflow_created"),
+            ("first_seen", {}, "workflow_runs_pkey"),
             ("count", {"flow_name": None, "statuses": ["running"]}, STATUS),
             ("count", {"flow_name": "full", "statuses": ["failed"]}, f"{FLOW}_status"),
             ("count", {"flow_name": "full", "statuses": None}, f"{FLOW} {FLOW}_status"),

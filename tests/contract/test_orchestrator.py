@@ -153,6 +153,13 @@ class TestOrchestrator:
         assert orchestrator.runs({"PENDING", "SCHEDULED"}, since=datetime.now(UTC) + timedelta(hours=1)) == []
         assert len(orchestrator.runs({"PENDING", "SCHEDULED"}, limit=2)) == 2
 
+    def test_runs_of_other_flows_are_left_out_by_the_server(self, orchestrator: Orchestrator) -> None:
+        run = orchestrator.start(NAME, {})
+        states = {"SCHEDULED"}
+        assert run.run_id in {r.run_id for r in orchestrator.runs(states, flows=["incremental", "full"])}
+        assert orchestrator.runs(states, flows=["full"]) == []
+        assert orchestrator.queues("nobody") == []
+
     def test_a_crash_that_is_set_gives_the_slot_back(self, orchestrator: Orchestrator) -> None:
         run_id = running(orchestrator)
         assert active(orchestrator) == 1
@@ -224,6 +231,26 @@ class TestPrefectServer:
         (worker,) = api.workers("organism")
         assert (worker.name, worker.pool, worker.online) == ("w1", "organism", True)
         assert worker.seen_at is not None
+
+    def test_a_queue_says_when_a_worker_last_asked_for_its_runs(self, api: PrefectApi, server: Server) -> None:
+        asked, pool = rest.Rest(server.url, _LOGIN), "/work_pools/organism"
+        for name in ("organism-default", "organism-heavy", "asleep"):
+            asked.post(f"{pool}/queues", {"name": name, "is_paused": name == "asleep"})
+
+        def polled() -> set[str]:
+            asked.post(f"{pool}/get_scheduled_flow_runs", {"work_queue_names": ["organism-default"]})
+            return {queue.name for queue in api.queues("organism") if queue.polled_at}
+
+        try:
+            wait_until(lambda: polled() == {"organism-default"}, 20, "the server to write it down")
+            assert {queue.name for queue in api.queues("organism")} >= {"organism-default", "organism-heavy"}
+            assert "asleep" not in {queue.name for queue in api.queues("organism")}
+        finally:
+            asked.close()
+
+    def test_a_limit_says_since_when_it_is_there(self, api: PrefectApi) -> None:
+        (made,) = [limit.made_at for limit in api.limits() if limit.name == LIMIT]
+        assert made is not None and datetime.now(UTC) - made < timedelta(hours=1)
 
     def test_logs_are_the_last_ones_with_their_levels_and_without_secrets(
         self, api: PrefectApi, server: Server

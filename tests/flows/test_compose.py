@@ -20,7 +20,7 @@ import psycopg
 import pytest
 import redis
 
-from deployments import trigrams
+from deployments import dead_man, trigrams
 from pipelines import wiring
 from pipelines.embedded import valkey
 from tests.conftest import fresh_place
@@ -41,7 +41,7 @@ def bench(embedded: wiring.Endpoints) -> compose.Bench:
     (made / "organism_graph_password").write_text(embedded.graph_password)
     suffix = secrets.token_hex(4)
     postgres = urlsplit(embedded.postgres)
-    ports = {name: _free_port() for name in ("redis", "redis-cache", "prefect", "health")}
+    ports = {name: _free_port() for name in ("redis", "redis-cache", "prefect", "health", "metrics")}
     addresses = {
         "prefect:": f"prefect_{suffix}:",
         "@prefect-db:5432/prefect": f"@127.0.0.1:{postgres.port}/prefect_{suffix}",
@@ -53,6 +53,7 @@ def bench(embedded: wiring.Endpoints) -> compose.Bench:
         "prefect-server:4200": f"127.0.0.1:{ports['prefect']}",
         "4200": str(ports["prefect"]),
         "8080": str(ports["health"]),
+        "9464": str(ports["metrics"]),
         "0.0.0.0": "127.0.0.1",
         "/run/secrets": str(folder / "secrets" / "redis"),
         "/var/lib/organism": str(folder / "home"),
@@ -104,6 +105,9 @@ def test_the_services_start_set_up_run_and_end_as_the_file_says(
         worker = stack.enter_context(bench.started("worker", **graph))
         wait_until(lambda: bench.is_well("worker", **graph), 120, "the worker's health check")
         _check_a_run(bench)
+        stack.enter_context(bench.started("metrics", **graph))
+        wait_until(lambda: bench.is_well("metrics"), 60, "the numbers")
+        _check_the_dead_man(bench, graph)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0, bench.log("worker")[-2000:]
         server.send_signal(signal.SIGTERM)
@@ -175,6 +179,19 @@ def _check_a_run(bench: compose.Bench) -> None:
         assert (group["pending"], group["last-delivered-id"] > b"0-0") == (0, True)
 
 
+def _check_the_dead_man(bench: compose.Bench, graph: dict[str, str]) -> None:
+    """The service stays, is well, and ends when it is told to; its look sees every store and the Prefect server."""
+    here = {**graph, "TMPDIR": str(bench.folder)}
+    assert not bench.is_well("dead-man", **here)
+    with bench.started("dead-man", **here) as process:
+        wait_until(lambda: bench.is_well("dead-man", **here), 60, "the dead man")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, bench.log("dead-man")
+    look = bench.run("dead-man", [*dead_man.TURN], **here)
+    assert look.returncode in (0, 1), look.stderr
+    assert not any(code in look.stdout for code in ("STORE_DOWN", "PREFECT_DOWN", "NO_WORKER")), look.stdout
+
+
 def _end(api: httpx.Client, run: str) -> dict[str, str] | None:
     """The state of a run that has ended."""
     state = api.get(f"/flow_runs/{run}").json()["state"]
@@ -184,5 +201,7 @@ def _end(api: httpx.Client, run: str) -> dict[str, str] | None:
 def _check_for_secrets(bench: compose.Bench) -> None:
     words = [path.read_text() for path in bench.secrets.iterdir()]
     passwords = [word for word in words if len(word) >= 32]
-    logs = "".join(bench.log(name) for name in ("redis", "redis-cache", "prefect-server", "worker"))
+    logs = "".join(
+        bench.log(name) for name in ("redis", "redis-cache", "prefect-server", "worker", "metrics", "dead-man")
+    )
     assert [word for word in passwords if word in logs] == []

@@ -101,7 +101,7 @@ def execute(api: PrefectApi, url: str, stores: wiring.Endpoints, home: Path) -> 
     return run.run_id, process
 
 
-def test_a_killed_run_is_crashed_everywhere_and_its_slot_is_free_after_one_turn(
+def test_a_killed_run_is_crashed_everywhere_and_its_slot_is_free_after_the_turn_that_can_know_it(
     sources: Sources, api: PrefectApi, prefect_api: str, stores: wiring.Endpoints, tmp_path: Path
 ) -> None:
     run_id, process = execute(api, prefect_api, stores, tmp_path)
@@ -112,6 +112,9 @@ def test_a_killed_run_is_crashed_everywhere_and_its_slot_is_free_after_one_turn(
     before, there = ledger.get(run_id), api.run(run_id)
     assert before and there and (before.status, there.state_type, active(api)) == (Status.RUNNING, "RUNNING", 1)
     assert turn(sources, now(1)).crashed == (), "its last sign of life is fresh"
+    assert turn(sources, now(5)).crashed == (), "nobody else was heard since: perhaps it was the ledger that was away"
+    ledger.begin("incremental", "another", Mode.DIRECT, now(3), parameters={})
+    ledger.close("another", Status.COMPLETED, now(3))
     told = Told()
     done = turn(sources, now(5), told)
     row, there = ledger.get(run_id), api.run(run_id)

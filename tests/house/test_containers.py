@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from alerts.settings import AlertSettings
-from deployments import manifest, server, worker
+from deployments import dead_man, manifest, server, worker
 from pipelines.settings import Settings
 from tests.support import compose
 
@@ -56,9 +56,8 @@ def _compose_errors(loaded: dict[str, Any]) -> list[str]:
 
 
 def test_the_services_of_the_requirements_are_there() -> None:
-    assert {"prefect-server", "prefect-db", "worker", "setup", "redis", "redis-cache", "neo4j", "timescaledb"} == set(
-        SERVICES
-    )
+    stores = {"redis", "redis-cache", "neo4j", "timescaledb"}
+    assert {"prefect-server", "prefect-db", "worker", "setup", "dead-man", "metrics", *stores} == set(SERVICES)
     assert SERVICES["prefect-server"]["command"][-4:] == ["--host", "0.0.0.0", "--port", "4200"]
     assert SERVICES["worker"]["environment"]["PREFECT_WORK_POOL_NAME"] == worker.POOL == manifest.POOL
     assert SERVICES["worker"]["build"]["dockerfile"] == "deployments/Dockerfile"
@@ -91,8 +90,31 @@ def test_every_service_has_a_health_check_or_ends(name: str) -> None:
 
 def test_nothing_is_published_beyond_this_machine() -> None:
     published = [port for its in SERVICES.values() for port in its.get("ports", [])]
-    assert published == ["127.0.0.1:4200:4200"]
+    assert published == ["127.0.0.1:4200:4200", "127.0.0.1:9464:9464"]
     assert compose.read()["networks"] == {"front": {}, "prefect": {"internal": True}, "stores": {"internal": True}}
+
+
+def test_the_dead_man_stands_on_nothing_that_he_watches() -> None:
+    """In the worker's container he would be as dead as the worker."""
+    its = SERVICES["dead-man"]
+    assert "depends_on" not in its
+    assert its["command"] == ["python", "-m", "deployments.dead_man", "--every", f"{dead_man.EVERY_S:g}"]
+    assert its["volumes"] == ["organism_state:/var/lib/organism"] == SERVICES["worker"]["volumes"][:1]
+    assert its["secrets"] == SERVICES["worker"]["secrets"], (
+        "what he cannot open he cannot watch, and he tells by all ways"
+    )
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert not re.search(r"exec (-T )?worker python -m (alerts watch|pipelines\.watch)", page.read_text("utf-8")), (
+            page
+        )
+
+
+def test_numbers_are_given_without_the_ways_to_tell_and_without_keys() -> None:
+    its = SERVICES["metrics"]
+    names = {s if isinstance(s, str) else s["source"] for s in its["secrets"]}
+    assert names == {"prefect_auth", "organism_redis_url", "organism_postgres_url", "organism_graph_password"}
+    assert its["command"][2:] == ["pipelines.metrics_endpoint", "--host", "0.0.0.0", "--port", "9464"]
+    assert "depends_on" not in its, "numbers are wanted most when something is down"
 
 
 def test_every_image_is_pinned_to_a_version() -> None:
@@ -216,6 +238,27 @@ def test_a_worker_is_given_the_time_that_it_needs_to_end_its_runs() -> None:
     assert pod["terminationGracePeriodSeconds"] > worker.LONGEST_STOP_S
     assert int(_unit("organism-worker.service")["TimeoutStopSec"]) > worker.LONGEST_STOP_S
     assert _unit("organism-worker.service")["KillMode"] == "mixed"
+
+
+def test_the_dead_man_of_a_cluster_stays_and_remembers() -> None:
+    """A job with an empty directory would tell everybody anew every five minutes while PostgreSQL is away."""
+    claim, deployment = _resources("dead-man.yaml")
+    its, pod = deployment["spec"], deployment["spec"]["template"]["spec"]
+    assert (deployment["kind"], its["replicas"], its["strategy"]) == ("Deployment", 1, {"type": "Recreate"})
+    (state,) = [volume for volume in pod["volumes"] if volume["name"] == "state"]
+    assert state["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"]}
+    assert pod["containers"][0]["args"] == SERVICES["dead-man"]["command"]
+    assert pod["containers"][0]["livenessProbe"]["exec"]["command"] == SERVICES["dead-man"]["healthcheck"]["test"][1:]
+
+
+def test_a_probe_over_the_network_reaches_the_worker(tmp_path: Path) -> None:
+    """By default its health check listens on loopback alone, where the kubelet is not."""
+    container = next(_resources("worker.yaml"))["spec"]["template"]["spec"]["containers"][0]
+    assert {"httpGet"} <= set(container["livenessProbe"]) & set(container["startupProbe"])
+    given = {its["name"]: its["value"] for its in container["env"]}
+    host = "PREFECT_WORKER_WEBSERVER_HOST"
+    assert worker.environment(given, tmp_path, 8080)[host] == "0.0.0.0"
+    assert worker.environment({}, tmp_path, 8080)[host] == "127.0.0.1"
 
 
 # ------------------------------------------------------------------------------------------------ image

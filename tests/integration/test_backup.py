@@ -9,7 +9,7 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any, cast
@@ -18,6 +18,10 @@ import psycopg
 import pytest
 import redis
 
+from alerts import store as alert_stores
+from alerts.dispatch import Dispatcher
+from alerts.fallback import Fallback
+from alerts.model import Change, Code, Failed, Problem
 from deployments import archives, backup, postgres_copy, restore, server, trigrams
 from pipelines import settings, wiring
 from pipelines.errors import InvalidInput, PermanentError, Refused, TransientError
@@ -27,9 +31,11 @@ from pipelines.jobs.reconcile import verify
 from pipelines.jobs.writing import writing
 from pipelines.model import Lane
 from pipelines.ports import Archive
+from pipelines.runs import ErrorKind, Mode, Status
 from pipelines.settings import Settings
 from tests.conftest import empty, fresh_place, opened
 from tests.support import make
+from tests.support.fakes_alerts import DOWN, FAILED, FakeChannel, problem
 from tests.support.runs import RULES, run
 from tests.support.wait import wait_until
 
@@ -377,6 +383,88 @@ def test_the_database_that_serve_keeps_beside_ours_comes_back_without_its_extens
     finally:
         with psycopg.connect(house.where.postgres, autocommit=True) as connection:
             connection.execute("DROP DATABASE IF EXISTS prefect")
+
+
+def _tell(house: House, channel: FakeChannel, *wrong: Problem, at: datetime) -> None:
+    """One turn of the watch."""
+    one = Dispatcher(alert_stores.postgres(house.where.postgres), [channel], None, Fallback(house.folder / "state"))
+    one.settle(wrong, at)
+    one.deliver(at)
+    one.close()
+
+
+@pytest.fixture
+def day_before(house: House) -> FakeChannel:
+    """A backup of a week ago, in which two runs were at work, an incident was told, and one was still to be told."""
+    with psycopg.connect(house.where.postgres) as connection:
+        connection.execute("TRUNCATE alert_incidents, workflow_runs CASCADE")
+    slack = FakeChannel()
+    then = datetime.now(UTC) - timedelta(days=7)
+    with wiring.ledger(house.where) as ledger:
+        ledger.begin("incremental", "at-work", Mode.PREFECT, then, parameters={})
+        ledger.schedule("full", "asked-for", Mode.PREFECT, then, parameters={})
+        ledger.begin("verify", "over", Mode.DIRECT, then, parameters={})
+        ledger.close("over", Status.COMPLETED, then)
+    _tell(house, slack, DOWN, FAILED, at=then)
+    slack.away = Failed("ConnectError")
+    _tell(house, slack, DOWN, FAILED, problem(Code.DRIFT), at=then + timedelta(minutes=5))
+    slack.away = None
+    house.back_up()
+    house.destroy()
+    (house.folder / "state" / "alerts.sqlite").unlink()  # another machine
+    slack.got.clear()
+    return slack
+
+
+def test_what_was_open_at_the_time_of_the_backup_is_no_news_after_a_restore(
+    house: House, day_before: FakeChannel
+) -> None:
+    house.restore()
+    with wiring.ledger(house.where) as ledger:
+        at_work, asked_for, over = (ledger.get(name) for name in ("at-work", "asked-for", "over"))
+        assert at_work and asked_for and over
+        assert over.status is Status.COMPLETED
+        assert {(run.status, run.error_kind) for run in (at_work, asked_for)} == {
+            (Status.CANCELLED, ErrorKind.INTERRUPTED)
+        }
+        assert "restored from the backup" in (at_work.error or "")
+        assert ledger.count(statuses=[Status.SCHEDULED, Status.RUNNING]) == 0
+    _tell(house, day_before, FAILED, at=datetime.now(UTC))
+    assert day_before.changes == [], "neither told again, nor told that it is over"
+    _tell(house, day_before, FAILED, DOWN, at=datetime.now(UTC) + timedelta(minutes=5))
+    assert [(m.change, m.incident.problem.code) for m in day_before.got] == [(Change.OPENED, Code.STORE_DOWN)], (
+        "what is still wrong is found anew"
+    )
+
+
+def test_without_laying_it_to_rest_it_would_be_told_today(
+    house: House, day_before: FakeChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The naive control."""
+    monkeypatch.setattr(restore, "lay_to_rest", lambda *_: None)
+    house.restore()
+    with wiring.ledger(house.where) as ledger:
+        assert ledger.count(statuses=[Status.SCHEDULED, Status.RUNNING]) == 2
+    _tell(house, day_before, at=datetime.now(UTC))
+    assert set(day_before.changes) == {Change.RECOVERED}
+
+
+def test_the_copy_of_open_incidents_stays_with_its_machine(house: House) -> None:
+    """It is newer than any backup: an outage that was told from it must be told to be over."""
+    state = wiring.state_dir(house.config)
+    slack = FakeChannel()
+    lost = Dispatcher(None, [slack], None, Fallback(state))
+    lost.settle([DOWN], make.NOW)
+    lost.deliver(make.NOW)
+    lost.close()
+    assert "alerts.sqlite" not in [part.name for part in house.back_up().parts]
+    house.destroy()
+    house.restore()
+    back = Dispatcher(alert_stores.postgres(house.where.postgres), [slack], None, Fallback(state))
+    back.settle([], make.NOW + timedelta(minutes=5))
+    back.deliver(make.NOW + timedelta(minutes=5))
+    back.close()
+    assert slack.changes == [Change.OPENED, Change.RECOVERED]
 
 
 def test_a_small_prefect_server_on_sqlite_is_copied_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import pytest
 from pipelines import migrate, wiring
 from pipelines.ledger.store import PostgresLedger
 from pipelines.postgres import open_pool
-from pipelines.runs import ErrorKind, Run, Status
+from pipelines.runs import ErrorKind, Mode, Run, Status
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -84,6 +84,12 @@ def row(ledger: PostgresLedger) -> Run:
     return run
 
 
+def heard(ledger: PostgresLedger, at: datetime) -> None:
+    """Somebody else's account was taken at this time."""
+    ledger.begin("watch", "w1", Mode.DIRECT, at, parameters={})
+    assert ledger.close("w1", Status.COMPLETED, at)
+
+
 def beating(ledger: PostgresLedger) -> bool:
     run = row(ledger)
     return run.heartbeat_at is not None and run.heartbeat_at > run.created_at
@@ -102,6 +108,8 @@ def test_who_was_killed_in_a_step_is_found_and_the_row_tells_the_truth(
     silent = row(ledger)
     assert silent.status is Status.RUNNING  # nobody could say anything
     assert silent.heartbeat_at is not None
+    assert ledger.reap(SILENT, UNSTARTED, silent.heartbeat_at + 2 * SILENT) == [], "perhaps the ledger was away"
+    heard(ledger, silent.heartbeat_at + SILENT)
     (found,) = ledger.reap(SILENT, UNSTARTED, silent.heartbeat_at + 2 * SILENT)
     assert (found.status, found.error_kind) == (Status.FAILED, ErrorKind.CRASHED)
     assert found.error is not None
@@ -140,6 +148,7 @@ def test_who_was_only_stopped_comes_back_from_the_dead(
         wait_until(lambda: beating(ledger), 10, "a beat")
         process.send_signal(signal.SIGSTOP)
         assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+        heard(ledger, datetime.now(UTC) + HOUR / 2)
         (found,) = ledger.reap(SILENT, UNSTARTED, datetime.now(UTC) + HOUR)
         assert found.error_kind is ErrorKind.CRASHED
         process.send_signal(signal.SIGCONT)

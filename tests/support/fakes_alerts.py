@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Any
 
-from alerts.model import Change, Code, Facts, Failed, FlowFact, Message, Problem, RunFact, Severity
+from alerts.model import Change, Code, DayFact, Facts, Failed, FlowFact, Message, Problem, RunFact, Severity, SumFact
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -35,15 +36,38 @@ def bad(minutes_ago: float = 5, kind: str = "transient", **changes: Any) -> RunF
 
 
 def flow(*runs: RunFact, **changes: Any) -> FlowFact:
-    """incremental every five minutes, with these runs, the newest first."""
+    """incremental every five minutes, with these runs, the newest first, which are also all of the day."""
     values: dict[str, Any] = {
         "flow": "incremental",
         "every": 5 * MINUTE,
         "slow": timedelta(seconds=30),
         "runs": runs,
         "next_try": NOW + 5 * MINUTE,
+        "day": day(*runs),
+        "good_at": next((r.ended_at for r in runs if r.status == "completed"), None),
     }
     return FlowFact(**values | changes)
+
+
+def day(*runs: RunFact) -> DayFact:
+    """What the ledger would say of these runs, the newest first."""
+    fresh = [r for r in runs if r.started_at and NOW - r.started_at <= 24 * HOUR]
+    judged = [r for r in fresh if r.status in ("completed", "failed")]
+    seconds = sorted(r.seconds for r in judged if r.status == "completed" and r.seconds is not None)
+    steps = sum(r.steps for r in fresh)
+    return DayFact(
+        runs=len(judged),
+        success=sum(r.status == "completed" for r in judged) / len(judged) if judged else None,
+        retries=sum(r.retried_steps for r in fresh) / steps if steps else None,
+        seconds=seconds[ceil(0.95 * len(seconds)) - 1] if seconds else None,
+        sums={name: _sum(fresh, name) for name in {n for r in fresh for n, value in r.result.items() if value}},
+    )
+
+
+def _sum(runs: list[RunFact], name: str) -> SumFact:
+    its = [r for r in runs if r.result.get(name)]
+    since = min(r.ended_at or r.started_at or NOW for r in its)
+    return SumFact(sum(r.result[name] for r in its), since, its[0].run_id, its[0].link)
 
 
 def facts(*flows: FlowFact, **changes: Any) -> Facts:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.errors import OrganismError, PermanentError
 from pipelines.ledger import rules
-from pipelines.runs import ENDED, ErrorKind, FlowFigures, Mode, Run, RunStep, Status
+from pipelines.runs import ENDED, ErrorKind, FlowFigures, Mode, Run, RunStep, Status, StreamMark, Sum
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -22,15 +22,24 @@ def step(name: str = "fetch_interactions", **changes: Any) -> RunStep:
 
 
 class FakeLedger:
-    """`ports.Ledger`. fails: raised by every method while it is set, or by those that `only` names."""
+    """`ports.Ledger`. fails: raised by every method while it is set, or by those that `only` names.
+
+    ahead: by how much its clock is ahead of that of the machine that calls.
+    """
 
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
+        self.marks: list[StreamMark] = []
+        self.ahead = timedelta(0)
         self.fails: OrganismError | Exception | None = None
         self.only: Collection[str] = ()
         self.calls: list[str] = []
         self._ids = 0
         self._lock = threading.RLock()
+
+    def clock(self, now: datetime) -> datetime:
+        with self._called("clock"):
+            return now + self.ahead
 
     # -------------------------------------------------------------------------------------------- a run
 
@@ -46,7 +55,7 @@ class FakeLedger:
         deployment_name: str | None = None,
     ) -> Run:
         with self._called("schedule"):
-            run_id = rules.text(run_id)
+            run_id, now = rules.text(run_id), now + self.ahead
             if run_id not in self.runs:
                 said = {"scheduled_at": scheduled_at, "deployment_name": deployment_name}
                 self._add(flow_name, run_id, Status.SCHEDULED, mode, now, parameters, said)
@@ -64,7 +73,7 @@ class FakeLedger:
         scheduled_at: datetime | None = None,
     ) -> Run:
         with self._called("begin"):
-            run_id = rules.text(run_id)
+            run_id, now = rules.text(run_id), now + self.ahead
             run = self.runs.get(run_id)
             if run is None:
                 said = {"scheduled_at": scheduled_at, "deployment_name": deployment_name}
@@ -80,7 +89,7 @@ class FakeLedger:
 
     def beat(self, run_id: str, now: datetime) -> Status | None:
         with self._called("beat"):
-            return self._change(run_id, lambda run: _beaten(run, now))
+            return self._change(run_id, lambda run: _beaten(run, now + self.ahead))
 
     def note_step(self, run_id: str, step: RunStep) -> None:
         error = None if step.error is None else rules.text(step.error)
@@ -99,7 +108,7 @@ class FakeLedger:
         error_kind: ErrorKind | None = None,
     ) -> bool:
         with self._called("close"):
-            run = self.runs.get(rules.text(run_id))
+            run, now = self.runs.get(rules.text(run_id)), now + self.ahead
             if run is None or not (run.status not in ENDED or run.error_kind in rules.FOUND):
                 return False
             if status not in ENDED or (error_kind is not None and status is Status.COMPLETED):
@@ -118,13 +127,13 @@ class FakeLedger:
 
     def reap(self, silent: timedelta, unstarted: timedelta, now: datetime) -> list[Run]:
         with self._called("reap"):
-            found = []
-            for run in sorted(self.runs.values(), key=lambda run: -run.id):
-                if _is_silent(run, now - silent, now - unstarted):
-                    kind, words = rules.silence(run)
-                    alive_until = run.heartbeat_at or now
-                    self.runs[run.run_id] = _ended(run, Status.FAILED, now, alive_until, words, kind)
-                    found.append(self.runs[run.run_id])
+            found, now = [], now + self.ahead
+            due = [run for run in self.runs.values() if self._is_silent(run, now, silent, unstarted)]
+            for run in sorted(due, key=lambda run: -run.id):
+                kind, words = rules.silence(run)
+                alive_until = run.heartbeat_at or now
+                self.runs[run.run_id] = _ended(run, Status.FAILED, now, alive_until, words, kind)
+                found.append(self.runs[run.run_id])
             return found
 
     def forget(self, before: datetime) -> int:
@@ -167,6 +176,21 @@ class FakeLedger:
     def count(self, *, flow_name: str | None = None, statuses: Collection[Status] = ()) -> int:
         return len(self.find(flow_name=flow_name, statuses=statuses, limit=10**9))
 
+    def first_seen(self) -> datetime | None:
+        with self._called("first_seen"):
+            return min(self.runs.values(), key=lambda run: run.id).created_at if self.runs else None
+
+    def note_stream(self, born: str, lost: int, now: datetime) -> None:
+        with self._called("note_stream"):
+            if not any(mark.born == born and mark.lost >= lost for mark in self.marks):
+                self.marks.append(StreamMark(rules.text(born), lost, now + self.ahead))
+
+    def stream_marks(self, since: datetime) -> list[StreamMark]:
+        with self._called("stream_marks"):
+            marks = sorted(self.marks, key=lambda mark: (mark.at, mark.lost))
+            before = [mark for mark in marks if mark.at < since]
+            return [*before[-1:], *(mark for mark in marks if mark.at >= since)]
+
     def figures(self, since: datetime, until: datetime) -> list[FlowFigures]:
         runs = self.find(since=since, until=until, limit=10**9)
         return [
@@ -174,6 +198,14 @@ class FakeLedger:
         ]
 
     # -------------------------------------------------------------------------------------------- inside
+
+    def _is_silent(self, run: Run, now: datetime, silent: timedelta, unstarted: timedelta) -> bool:
+        if run.status is Status.SCHEDULED:
+            return (run.scheduled_at or run.created_at) < now - unstarted
+        if run.status is not Status.RUNNING or run.heartbeat_at is None or run.heartbeat_at >= now - silent:
+            return False
+        others = (at for other in self.runs.values() if other.id != run.id for at in rules.heard(other))
+        return any(run.heartbeat_at + rules.PAUSE <= at <= now - rules.PAUSE for at in others)
 
     def _called(self, name: str) -> AbstractContextManager[Any]:
         self.calls.append(name)
@@ -249,12 +281,6 @@ def _ended(
     return replace(ended, error=error, error_kind=kind)
 
 
-def _is_silent(run: Run, heard: datetime, due: datetime) -> bool:
-    if run.status is Status.SCHEDULED:
-        return (run.scheduled_at or run.created_at) < due
-    return run.status is Status.RUNNING and run.heartbeat_at is not None and run.heartbeat_at < heard
-
-
 def _ordered(run: Run, step: RunStep) -> tuple[RunStep, ...]:
     others = [s for s in run.steps if s.name != step.name]
     return tuple(sorted([*others, step], key=lambda s: (s.position, s.started_at, s.name)))
@@ -263,7 +289,8 @@ def _ordered(run: Run, step: RunStep) -> tuple[RunStep, ...]:
 def _figures(name: str, runs: list[Run]) -> FlowFigures:
     of = {status: sum(run.status is status for run in runs) for status in Status}
     steps = [step for run in runs for step in run.steps]
-    ended = of[Status.COMPLETED] + of[Status.FAILED]
+    typed = [r for r in runs if r.mode is Mode.DIRECT and r.error_kind is ErrorKind.INPUT]
+    ended = of[Status.COMPLETED] + sum(r.status is Status.FAILED and r not in typed for r in runs)
     seconds = [r.duration_seconds for r in runs if r.status is Status.COMPLETED and r.duration_seconds is not None]
     return FlowFigures(
         name,
@@ -275,4 +302,22 @@ def _figures(name: str, runs: list[Run]) -> FlowFigures:
         of[Status.COMPLETED] / ended if ended else None,
         sum(s.attempts > 1 for s in steps) / len(steps) if steps else None,
         tuple(sorted(seconds)),
+        ended,
+        _sums(sorted(runs, key=lambda run: run.id)),
     )
+
+
+def _sums(runs: list[Run]) -> dict[str, Sum]:
+    said: dict[str, list[tuple[Run, float]]] = {}
+    for run in runs:
+        for name, value in run.result.items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and value:
+                said.setdefault(name, []).append((run, value))
+    return {
+        name: Sum(
+            float(sum(value for _, value in its)),
+            min(run.completed_at or run.created_at for run, _ in its),
+            its[-1][0].run_id,
+        )
+        for name, its in sorted(said.items())
+    }

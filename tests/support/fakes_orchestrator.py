@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from pipelines.errors import OrganismError, PermanentError
-from pipelines.runs import PrefectLimit, PrefectRun, PrefectWorker
+from pipelines.runs import PrefectLimit, PrefectQueue, PrefectRun, PrefectWorker
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 _HOLDING = ("PENDING", "RUNNING", "CANCELLING")
@@ -33,7 +33,9 @@ class FakeOrchestrator:
         self.deployments = {"incremental/incremental": 1, "full/full": 1}
         self.all: dict[str, PrefectRun] = {}
         self.active: dict[str, int] = {}
+        self.made: dict[str, datetime] = {}
         self.online: dict[str, list[PrefectWorker]] = {}
+        self.asked: dict[str, list[PrefectQueue]] = {}
         self.lines: dict[str, list[tuple[datetime, str, str]]] = {}
         self._keys: dict[str, str] = {}
 
@@ -54,9 +56,15 @@ class FakeOrchestrator:
         self._called("clock")
         return self.now
 
-    def runs(self, state_types: Collection[str], since: datetime | None = None, limit: int = 200) -> list[PrefectRun]:
+    def runs(
+        self,
+        state_types: Collection[str],
+        since: datetime | None = None,
+        limit: int = 200,
+        flows: Collection[str] = (),
+    ) -> list[PrefectRun]:
         self._called("runs")
-        found = [r for r in self.all.values() if r.state_type in state_types]
+        found = [r for r in self.all.values() if r.state_type in state_types and (not flows or r.flow_name in flows)]
         found = [r for r in found if since is None or (r.expected_at is not None and r.expected_at >= since)]
         return sorted(found, key=lambda r: r.expected_at or r.since, reverse=True)[:limit]
 
@@ -104,10 +112,17 @@ class FakeOrchestrator:
         self._called("workers")
         return self.online.get(pool, [])
 
+    def queues(self, pool: str) -> list[PrefectQueue]:
+        self._called("queues")
+        return self.asked.get(pool, [])
+
     def limits(self) -> list[PrefectLimit]:
         self._called("limits")
         names = {f"deployment:{name}": limit for name, limit in self.deployments.items()}
-        return [PrefectLimit(name, limit, self.active.get(name, 0)) for name, limit in sorted(names.items())]
+        return [
+            PrefectLimit(name, limit, self.active.get(name, 0), self.made.get(name))
+            for name, limit in sorted(names.items())
+        ]
 
     def release(self, limit: str, slots: int) -> None:
         self._called("release")

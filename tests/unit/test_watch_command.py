@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from alerts.model import Code, Facts, Problem, Severity
+from alerts.model import Code, Facts, PrefectFact, Problem, Severity
 from pipelines import watch
 from pipelines.errors import OrganismError, Refused, TransientError
 from pipelines.jobs.watch import Turn
 from tests.support.fakes_ledger import NOW
 
-FACTS = Facts(NOW)
+FACTS = Facts(NOW, prefect=PrefectFact(up=True, queue=0, workers_online=1))
 
 
 def problem(severity: Severity = Severity.CRITICAL) -> Problem:
@@ -42,6 +43,24 @@ def test_when_all_is_well_it_says_so(turns: Callable[..., None], capsys: pytest.
     turns(Turn(FACTS))
     assert watch.main(["--once"]) == 0
     assert capsys.readouterr().out == "nothing is wrong\n"
+
+
+def test_it_says_when_it_did_not_look_at_prefect(
+    turns: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    turns(Turn(Facts(NOW)))
+    watch.main(["--once"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "nothing is wrong" and second.startswith("Prefect is not watched: PREFECT_API_URL is not set")
+
+
+def test_a_machine_that_is_full_can_be_told_from_the_others(
+    turns: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = replace(problem(), code=Code.RESOURCES, subject="disk on machine 0a1b2c")
+    turns(Turn(replace(FACTS, machine="machine 0a1b2c"), (full,)))
+    watch.main([])
+    assert capsys.readouterr().out.endswith("this is machine 0a1b2c\n")
 
 
 def test_what_is_wrong_comes_with_its_cure_and_what_was_done(

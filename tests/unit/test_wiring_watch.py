@@ -15,6 +15,8 @@ def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("PREFECT_API_URL", "PREFECT_WORK_POOL_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ORGANISM_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.chdir(tmp_path)
 
 
 def test_when_all_is_embedded_and_nothing_runs_nothing_is_there_and_nothing_is_started(tmp_path: Path) -> None:
@@ -23,6 +25,44 @@ def test_when_all_is_embedded_and_nothing_runs_nothing_is_there_and_nothing_is_s
         of = watched.sources
         assert (of.ledger, of.stream, of.letters, of.graph, of.orchestrator, of.away) == (None,) * 5 + ({},)
     assert not (tmp_path / "state").exists()
+
+
+def test_a_prefect_that_is_named_is_watched_when_all_servers_are_embedded_and_none_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The dead man's check of the default installation: without this it said STOPPED, and all was well."""
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    with wiring_watch.watching(settings.load()) as watched:
+        assert not watched.stopped and watched.sources.orchestrator is not None
+        assert watched.sources.away == {}, "between two runs embedded servers may rest"
+
+
+@pytest.mark.parametrize("mine", [None, "redis://127.0.0.1:1/0"])
+def test_what_serve_should_keep_running_and_is_not_there_is_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mine: str | None
+) -> None:
+    (tmp_path / "state").mkdir()
+    note = tmp_path / "state" / "serve.json"
+    note.write_text('{"pid": 1, "ui": "http://127.0.0.1:4299"}')
+    if mine:
+        monkeypatch.setenv("ORGANISM_REDIS_URL", mine)
+    with wiring_watch.watching(settings.load()) as watched:
+        api = watched.sources.orchestrator
+        assert not watched.stopped and api is not None and api.url_of("r").startswith("http://127.0.0.1:4299/")
+        assert set(watched.sources.away) == {"graph", "postgres"} | (set() if mine else {"redis"})
+        assert all("deployments serve" in words for words in watched.sources.away.values())
+    note.write_text("half a no")
+    monkeypatch.delenv("ORGANISM_REDIS_URL", raising=False)
+    with wiring_watch.watching(settings.load()) as watched:
+        assert watched.stopped
+
+
+def test_a_machine_has_a_name_that_is_not_its_host_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+    for host in ("annas-laptop", "annas-laptop", "web-1"):
+        monkeypatch.setattr(wiring_watch.socket, "gethostname", lambda host=host: host)
+        names.append(wiring_watch.machine(settings.load()).name)
+    assert names[0] == names[1] != names[2] and "anna" not in names[0]
 
 
 def test_a_store_that_cannot_be_opened_is_a_sentence_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from alerts import words
 from alerts.dispatch import Dispatcher
-from alerts.model import Change, Code, Failed
+from alerts.fallback import Fallback
+from alerts.model import Change, Code, Failed, Problem
 from alerts.policy import Policy
 from alerts.store import AlertStore, sqlite
 from alerts.tables import Status
@@ -266,3 +269,68 @@ def test_a_store_that_breaks_does_not_break_the_run_and_the_message_still_goes_o
 def test_closing_closes_the_channels(dispatcher: Dispatcher, slack: FakeChannel) -> None:
     dispatcher.close()
     assert slack.closed
+
+
+# ------------------------------------------------------------------------------------- machines that cannot see each other
+
+
+def look(place: Path, channel: FakeChannel, *wrong: Problem, at: timedelta, server: AlertStore | None = None) -> None:
+    """One turn of a process of its own."""
+    one = Dispatcher(server, [channel], None, Fallback(place))
+    one.settle(wrong, NOW + at)
+    one.deliver(NOW + at)
+    one.close()
+
+
+def test_two_machines_without_the_store_give_one_matter_one_name(tmp_path: Path) -> None:
+    """By which a webhook's receiver, Sentry and a mail server know the second message for a repetition."""
+    a, b = FakeChannel("webhook"), FakeChannel("webhook")
+    look(tmp_path / "a", a, DOWN, at=2 * MINUTE)
+    look(tmp_path / "b", b, replace(DOWN, since=NOW + 6 * MINUTE), at=6 * MINUTE)
+    assert [words.delivery(m) for m in a.got] == [words.delivery(m) for m in b.got]
+    look(tmp_path / "c", c := FakeChannel("webhook"), DOWN, at=HOUR)
+    assert words.delivery(c.got[0]) != words.delivery(a.got[0]), "another hour is another matter"
+
+
+def test_with_the_store_every_incident_has_a_name_of_its_own(store: AlertStore, tmp_path: Path) -> None:
+    """The control: two stores that are no fallback."""
+    other, a, b = sqlite(None), FakeChannel("webhook"), FakeChannel("webhook")
+    look(tmp_path / "a", a, DOWN, at=2 * MINUTE, server=store)
+    look(tmp_path / "b", b, DOWN, at=6 * MINUTE, server=other)
+    assert words.delivery(a.got[0]) != words.delivery(b.got[0])
+
+
+def test_what_happens_again_within_the_hour_is_no_repetition(tmp_path: Path) -> None:
+    slack = FakeChannel()
+    for minutes, wrong in ((0, [DOWN]), (5, []), (25, [DOWN]), (30, []), (50, [DOWN])):
+        look(tmp_path, slack, *wrong, at=minutes * MINUTE)
+    opened = [words.delivery(m) for m in slack.got if m.change is Change.OPENED]
+    assert len(opened) == len(set(opened)) == 3
+
+
+def test_it_is_none_either_when_the_store_was_back_in_between(store: AlertStore, tmp_path: Path) -> None:
+    """The file goes to the server and is emptied; what had recovered there must still be known when it is away again."""
+    slack = FakeChannel()
+    look(tmp_path, slack, DOWN, at=0 * MINUTE)
+    look(tmp_path, slack, at=5 * MINUTE, server=store)
+    look(tmp_path, slack, DOWN, at=30 * MINUTE)
+    assert slack.changes == [Change.OPENED, Change.RECOVERED, Change.OPENED]
+    first, _, again = (words.delivery(m) for m in slack.got)
+    assert first != again
+
+
+def test_two_notes_of_one_hour_are_two(tmp_path: Path) -> None:
+    slack = FakeChannel()
+    look(tmp_path, slack, DIGEST, at=0 * MINUTE)
+    look(tmp_path, slack, replace(DIGEST, event="2026-03-03"), at=5 * MINUTE)
+    assert len({words.delivery(m) for m in slack.got}) == len(slack.got) == 2
+
+
+def test_a_state_directory_that_stays_tells_once_and_one_that_goes_tells_each_time(tmp_path: Path) -> None:
+    """Why the dead man is no job with an empty directory: the naive control tells everybody twelve times an hour."""
+    stays, goes = FakeChannel(), FakeChannel()
+    for n in range(12):
+        look(tmp_path / "stays", stays, DOWN, at=5 * n * MINUTE)
+        look(tmp_path / f"goes {n}", goes, DOWN, at=5 * n * MINUTE)
+    assert (stays.changes.count(Change.OPENED), goes.changes.count(Change.OPENED)) == (1, 12)
+    assert len({words.delivery(m) for m in goes.got}) == 1, "receivers that drop repetitions would hear it once"

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from alerts import rules
-from alerts.model import Code, Facts, PrefectFact, Problem, Severity, StoreFact, StreamFact
+from alerts.model import Code, Facts, MachineFact, PrefectFact, Problem, Severity, StoreFact, StreamFact, SumFact
 from alerts.rules import EXPLAINS, Limits, explains
 from alerts.rules.runs import flow_failed
 from tests.support.fakes_alerts import DOWN, FAILED, HOUR, MINUTE, NOW, bad, facts, flow, problem, run
@@ -191,7 +191,42 @@ def test_a_run_that_goes_on_misses_no_schedule_and_without_a_schedule_nothing_is
 
 
 def test_a_run_that_was_refused_was_started() -> None:
-    assert codes(facts(flow(run(4, status="cancelled", error_kind="refused"), run(60)))) == []
+    refused = run(4, status="cancelled", error_kind="refused")
+    assert codes(facts(flow(refused, run(34)))) == []
+    late = only(facts(flow(refused, run(36))))
+    assert late.code is Code.SCHEDULE_MISSED, "but not for ever"
+    assert late.what == "incremental did not complete for 36 min; its runs are refused."
+
+
+@pytest.mark.parametrize("kind", ["refused", "interrupted"])
+def test_a_flow_whose_runs_never_complete_is_told(kind: str) -> None:
+    hours = [6 * n + 1 for n in range(40)]
+    stopped = [run(60 * h, flow="full", status="cancelled", error_kind=kind) for h in hours]
+    found = only(facts(flow(*stopped, flow="full", every=6 * HOUR, since=NOW - 240 * HOUR)))
+    assert (found.code, found.severity, found.subject) == (Code.SCHEDULE_MISSED, Severity.CRITICAL, "full")
+    assert codes(facts(flow(*stopped[:5], flow="full", every=6 * HOUR, since=NOW - 30 * HOUR))) == []
+    assert codes(facts(flow(*stopped, flow="full", every=6 * HOUR))) == [Code.SCHEDULE_MISSED], "since its first run"
+    assert codes(facts(flow(*stopped, flow="full", every=None, since=NOW - 240 * HOUR))) == [], "by hand"
+
+
+def test_a_flow_that_fails_every_time_is_told_as_that() -> None:
+    assert codes(facts(flow(*(bad(5 * n) for n in range(1, 20)), since=NOW - 24 * HOUR))) == [Code.FLOW_FAILED]
+
+
+def test_a_flow_that_never_ran_counts_from_when_there_was_something_to_run_it() -> None:
+    assert codes(facts(flow(since=NOW - 14 * MINUTE))) == []
+    found = only(facts(flow(since=NOW - 16 * MINUTE)))
+    assert (found.code, found.what) == (
+        Code.SCHEDULE_MISSED, "incremental never ran, for 16 min; it should be every 5 min.",
+    )  # fmt: skip
+
+
+def test_wrong_input_that_was_typed_pages_nobody_and_says_nothing_of_the_flow() -> None:
+    typo = bad(5, "input", mode="direct")
+    assert flow_failed(typo) is None
+    assert codes(facts(flow(typo, run(10)))) == []
+    assert codes(facts(flow(typo, bad(10)))) == [Code.FLOW_FAILED]
+    assert codes(facts(flow(bad(5, "input", mode="prefect"), run(10)))) == [Code.FLOW_FAILED], "nobody sits there"
 
 
 # ---------------------------------------------------------------------------------------------- stream and graph
@@ -233,6 +268,28 @@ def test_lost_entries_are_told_for_a_day_and_as_what_they_are() -> None:
     assert codes(facts(flow(run(5), run(60 * 25, result={"lost": 3})))) == []
 
 
+def test_what_the_stream_counts_itself_is_told_when_no_run_did() -> None:
+    counted = StreamFact(0, 0, 0, lost=SumFact(3, NOW - HOUR, "3 of a"), reset=SumFact(1, NOW - HOUR, "born b"))
+    lost, reset = rules.problems(facts(flow(run(5)), stream=counted), NO_DIGEST)
+    assert (lost.code, lost.lost, lost.since) == (
+        Code.ENTRIES_LOST, "3 entries, until producers send that time again", NOW - HOUR,
+    )  # fmt: skip
+    assert (reset.code, reset.event) == (Code.STREAM_RESET, "born b")
+
+
+def test_what_both_say_is_one_loss() -> None:
+    counted = StreamFact(0, 0, 0, lost=SumFact(5, NOW - HOUR, "5 of a"))
+    of = facts(flow(run(5), run(60, result={"lost": 3}), run(90, result={"vanished": 2})), stream=counted)
+    assert only(of).lost.startswith("7 entries")
+
+
+def test_of_a_day_all_runs_count_and_not_the_newest_forty() -> None:
+    """Forty runs of every five minutes are three hours and a quarter."""
+    whole = [run(5 * n, result={"lost": 5} if n == 60 else {}) for n in range(1, 100)]
+    seen = flow(*whole)
+    assert codes(facts(replace(seen, runs=seen.runs[:40]))) == [Code.ENTRIES_LOST]
+
+
 def test_a_stream_that_went_back_is_told() -> None:
     assert codes(facts(flow(run(5, result={"reset": 1})))) == [Code.STREAM_RESET]
     assert codes(facts(flow(run(5, result={"reset": 0})))) == []
@@ -261,6 +318,9 @@ def test_a_store_that_does_not_work_is_critical_and_says_why() -> None:
         (replace(UP, queue=50), []),
         (replace(UP, queue=51), [Code.QUEUE_LONG]),
         (replace(UP, leaked=("deployment:1",)), [Code.SLOT_LEAKED]),
+        (replace(UP, given_back=("deployment:1",)), [Code.SLOT_LEAKED]),
+        (replace(UP, unserved=("organism-heavy",)), [Code.NO_WORKER]),
+        (replace(UP, unserved=("organism-heavy", "organism-default")), [Code.NO_WORKER] * 2),
         (PrefectFact(up=False, workers_online=0, queue=99), [Code.PREFECT_DOWN, Code.QUEUE_LONG]),
     ],
 )
@@ -275,6 +335,14 @@ def test_memory_and_disk_are_told_before_they_are_full(share: float, severity: S
     found = rules.problems(facts(memory_share=share, disk_share=share, disk_of="the state directory"), NO_DIGEST)
     assert [p.subject for p in found] == (["memory", "disk"] if severity else [])
     assert {p.severity for p in found} == ({severity} if severity else set())
+
+
+def test_each_machine_is_an_incident_of_its_own() -> None:
+    here = facts(memory_share=0.2, disk_share=0.97, disk_of="the state directory", machine="machine aa")
+    of = replace(here, others=(MachineFact("machine bb", 0.2, 0.92, "the state directory"),))
+    found = {p.subject: p.severity for p in rules.problems(of, NO_DIGEST)}
+    assert found == {"disk on machine aa": Severity.CRITICAL, "disk on machine bb": Severity.WARNING}
+    assert Code.RESOURCES in rules.unknown(here), "what the others told is in the ledger, which is away"
 
 
 # ------------------------------------------------------------------------------------------------------ the digest
@@ -338,6 +406,10 @@ def test_facts_that_are_missing_fire_nothing_and_are_unknown() -> None:
     assert rules.unknown(nothing) == set(Code) - {Code.SLO_DIGEST}
 
 
+def test_a_stream_that_is_away_takes_back_no_loss() -> None:
+    assert {Code.ENTRIES_LOST, Code.STREAM_RESET} <= rules.unknown(facts(flow(*GOOD)))
+
+
 def test_a_server_that_is_down_says_nothing_about_its_workers() -> None:
     of = facts(flow(*GOOD), prefect=PrefectFact(up=False, words="ConnectError"))
     silent = {Code.NO_WORKER, Code.QUEUE_LONG, Code.SLOT_LEAKED, Code.NEVER_STARTED}
@@ -374,6 +446,9 @@ def test_the_table_of_causes_has_no_circle_and_is_complete() -> None:
         (replace(FAILED, subject="full"), problem(Code.STALE_GRAPH, subject="graph"), False),
         (problem(Code.PREFECT_DOWN, subject="prefect"), problem(Code.NO_WORKER, subject="worker"), True),
         (problem(Code.NEVER_STARTED, subject="full"), problem(Code.SCHEDULE_MISSED), False),
+        (problem(Code.NO_WORKER, subject="organism-heavy"), problem(Code.STALE_GRAPH, subject="graph"), False),
+        (problem(Code.SLOT_LEAKED, subject="x"), problem(Code.STALE_GRAPH, subject="graph"), True),
+        (problem(Code.SLOT_LEAKED, severity=Severity.INFO), problem(Code.STALE_GRAPH, subject="graph"), False),
         (FAILED, DOWN, False),
     ],
 )

@@ -83,3 +83,18 @@ def test_the_zombie_waits_for_three_heartbeats_of_prefect_yaml() -> None:
     zombie = automations.shipped("organism")[0]
     beats = {int(d.work_pool.job_variables.env[manifest.HEARTBEAT]) for d in manifest.load(FILE).deployments}
     assert {zombie["trigger"]["within"]} == {3 * beat for beat in beats}
+
+
+def test_a_run_that_a_rule_refused_is_no_silence() -> None:
+    """Prefect names the event for the state's name, and a refused run's state is not called Completed."""
+    from pipelines import skin
+    from pipelines.errors import Refused
+
+    silent = automations.shipped("organism")[3]["trigger"]
+    ended_well = {"Completed", skin.skipped(Refused("WRITER_BUSY", "another one writes")).name}
+    assert set(silent["expect"]) == {f"prefect.flow-run.{name}" for name in ended_well}
+
+
+def test_only_those_notify_of_which_the_decision_says_so() -> None:
+    told = {spec["name"] for spec in automations.shipped("organism", [BLOCK]) if "send-notification" in kinds(spec)}
+    assert told == {"organism-pool-not-ready", "organism-incremental-silent"}

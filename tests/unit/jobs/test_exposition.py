@@ -8,10 +8,12 @@ from datetime import timedelta
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from alerts.model import Facts, PrefectFact, StoreFact, StreamFact
+from alerts import rules
+from alerts.model import Code, Facts, PrefectFact, StoreFact, StreamFact
 from alerts.rules import Limits
-from pipelines.jobs import exposition
+from pipelines.jobs import exposition, facts
 from pipelines.jobs.exposition import Shown
+from pipelines.jobs.facts import Machine, Sources
 from pipelines.jobs.flows import FLOWS
 from pipelines.runs import ErrorKind, FlowFigures, Mode, Status
 from tests.support.fakes_ledger import NOW, FakeLedger, step
@@ -120,9 +122,29 @@ class TestOfTheLedger:
         return ledger
 
     def test_the_figures_are_of_our_flows_and_of_a_day(self, ledger: FakeLedger) -> None:
-        (found,) = exposition.figures(ledger, NOW + timedelta(hours=1), LIMITS)
+        (found,) = exposition.figures(ledger, NOW + timedelta(hours=1))
         assert (found.flow_name, found.completed, found.failed) == ("incremental", 2, 1)
-        assert exposition.figures(ledger, NOW + timedelta(hours=30), LIMITS) == ()
+        assert exposition.figures(ledger, NOW + timedelta(hours=30)) == ()
+
+    def test_the_digest_and_prometheus_say_the_same_of_a_day_that_began_badly(self) -> None:
+        """Of 60 runs the oldest 20 failed: the newest 40 alone would have kept every level."""
+        ledger = FakeLedger()
+        for i in range(60):
+            at = NOW + timedelta(minutes=5 * i)
+            ledger.begin("incremental", f"r{i}", Mode.PREFECT, at, parameters={})
+            ledger.note_step(f"r{i}", step(attempts=2 if i < 20 else 1))
+            kind = ErrorKind.TRANSIENT if i < 20 else None
+            status = Status.FAILED if kind else Status.COMPLETED
+            ledger.close(f"r{i}", status, at + timedelta(seconds=60 if i == 59 else 5), error_kind=kind)
+        now = NOW + timedelta(hours=6)
+        seen = facts.gather(Sources(ledger=ledger), Machine(lambda: None, lambda: None, ""), now, None)
+        (digest,) = [p for p in rules.problems(seen) if p.code is Code.SLO_DIGEST]
+        told = read(Shown(seen, exposition.figures(ledger, now)))
+        assert told["organism_slo_ratio", ("incremental", "success")] == 40 / 60
+        assert told["organism_slo_ratio", ("incremental", "retry")] == 20 / 60
+        assert told["organism_run_seconds", ("incremental", "0.95")] == 5
+        assert "incremental success 67 % of 60 runs" in digest.what and "incremental retries 33 %" in digest.what
+        assert "incremental time 5 s" in digest.works
 
     def test_the_last_good_run_is_not_the_last_run(self, ledger: FakeLedger) -> None:
-        assert exposition.last_good(ledger) == {"incremental": NOW + timedelta(minutes=1, seconds=5)}
+        assert facts.last_good(ledger) == {"incremental": NOW + timedelta(minutes=1, seconds=5)}

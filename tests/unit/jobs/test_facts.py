@@ -159,6 +159,40 @@ class TestFlows:
         ended(ledger, "incremental", "a", Mode.DIRECT)
         assert flow(gathered(sources(ledger=ledger)), "incremental").every == timedelta(minutes=5)
         assert flow(gathered(sources(ledger=ledger, orchestrator=None)), "incremental").every is None
+        ended(ledger, "verify", "v", Mode.DIRECT)
+        assert flow(gathered(sources(ledger=ledger)), "verify").every is None, "the server has no deployment of it"
+
+    def test_a_flow_that_never_ran_is_expected_since_the_installation_or_its_deployment_is_there(self) -> None:
+        ledger, api, since = FakeLedger(), FakeOrchestrator(), NOW - timedelta(days=3)
+        assert flow(gathered(sources(orchestrator=api)), "full").since is None
+        ledger.begin("watch", "w", Mode.DIRECT, since, parameters={})
+        seen = flow(gathered(sources(ledger=ledger, orchestrator=api)), "full")
+        assert (seen.every, seen.since, seen.runs) == (timedelta(hours=6), since, ())
+        api.made["deployment:full/full"] = NOW - timedelta(hours=1)
+        assert flow(gathered(sources(ledger=ledger, orchestrator=api)), "full").since == NOW - timedelta(hours=1)
+
+    def test_the_last_good_run_is_known_behind_forty_bad_ones(self) -> None:
+        ledger = FakeLedger()
+        ended(ledger, "incremental", "good")
+        for i in range(45):
+            ended(ledger, "incremental", f"r{i}", status=Status.CANCELLED, error_kind=ErrorKind.REFUSED)
+        seen = flow(gathered(sources(ledger=ledger)), "incremental")
+        assert seen.good_at == NOW + timedelta(seconds=9) and "completed" not in {r.status for r in seen.runs}
+        assert facts.flow_fact(ledger, "incremental", NOW).good_at == seen.good_at
+
+    def test_a_day_is_all_of_it_and_says_which_run_was_the_last(self) -> None:
+        ledger = FakeLedger()
+        ended(ledger, "incremental", "first", result={"lost": 3, "note": "x", "ok": True})
+        for i in range(45):
+            ended(ledger, "incremental", f"r{i}", result={"lost": 0, "read": 10})
+        ended(ledger, "incremental", "typo", Mode.DIRECT, status=Status.FAILED, error_kind=ErrorKind.INPUT)
+        day = flow(gathered(sources(ledger=ledger)), "incremental").day
+        assert (day.runs, day.success, day.seconds) == (46, 1.0, 9.0)
+        assert {name: (s.total, s.newest) for name, s in day.sums.items()} == {
+            "lost": (3, "first"),
+            "read": (450, "r44"),
+        }
+        assert (day.sums["read"].link, day.sums["lost"].link) == ("http://prefect/runs/flow-run/r44", None)
 
     def test_a_schedule_is_known_from_the_runs_too(self) -> None:
         ledger, planned = FakeLedger(), NOW - timedelta(minutes=7)
@@ -167,6 +201,7 @@ class TestFlows:
         assert (found.every, found.next_try, found.since) == (timedelta(minutes=5), NOW + timedelta(minutes=3), planned)
         assert facts.flow_fact(ledger, "incremental", planned).next_try == planned + timedelta(minutes=5)
         assert facts.flow_fact(FakeLedger(), "incremental", NOW) == FlowFact("incremental", None, timedelta(seconds=30))
+        assert found.runs[0].mode == "prefect"
 
     def test_the_server_knows_the_next_start_best(self) -> None:
         api = FakeOrchestrator()

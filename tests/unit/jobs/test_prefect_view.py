@@ -10,7 +10,7 @@ import pytest
 from pipelines.errors import PermanentError, TransientError
 from pipelines.jobs import prefect_view
 from pipelines.jobs.prefect_view import View
-from pipelines.runs import ErrorKind, Mode, PrefectLimit, PrefectRun, PrefectWorker, Run, Status
+from pipelines.runs import ErrorKind, Mode, PrefectLimit, PrefectQueue, PrefectRun, PrefectWorker, Run, Status
 from tests.support.fakes_orchestrator import NOW, FakeOrchestrator, prefect_run
 
 SILENT = timedelta(minutes=4)
@@ -33,14 +33,14 @@ def zombies(run: PrefectRun, known: Run | None, me: str = "") -> list[str]:
 
 
 class TestZombies:
-    def test_a_run_that_gave_no_sign_of_life_is_one(self) -> None:
-        assert zombies(prefect_run(), row(beat=timedelta(minutes=5))) == ["run-1"]
-
-    def test_a_run_that_just_gave_one_is_none(self) -> None:
-        assert zombies(prefect_run(), row(beat=timedelta(minutes=3))) == []
+    @pytest.mark.parametrize("state", ["RUNNING", "CANCELLING"])
+    def test_a_run_that_is_open_in_the_ledger_is_none_however_silent(self, state: str) -> None:
+        """Whether silence is an end, the reaper decides: perhaps it was the ledger that was away."""
+        assert zombies(prefect_run(state_type=state), row(beat=timedelta(hours=5))) == []
 
     def test_a_run_that_is_being_cancelled_and_has_nobody_to_end_it_is_one(self) -> None:
-        assert zombies(prefect_run(state_type="CANCELLING"), row(beat=timedelta(minutes=5))) == ["run-1"]
+        dead = row(status=Status.FAILED, error_kind=ErrorKind.CRASHED, completed_at=NOW)
+        assert zombies(prefect_run(state_type="CANCELLING"), dead) == ["run-1"]
 
     def test_a_run_that_the_reaper_closed_is_one(self) -> None:
         dead = row(status=Status.FAILED, error_kind=ErrorKind.CRASHED, completed_at=NOW)
@@ -124,6 +124,37 @@ class TestWaiting:
         assert prefect_view.next_start(view(*runs), "full") is None
 
 
+class TestQueues:
+    @pytest.mark.parametrize(("minutes", "found"), [(4, []), (6, ["organism-heavy"])])
+    def test_a_queue_of_ours_for_which_no_worker_asks_is_unserved(self, minutes: int, found: list[str]) -> None:
+        polled = {"organism-default": 1, "organism-heavy": minutes, "default": 600}
+        queues = [PrefectQueue(n, NOW - timedelta(days=9), NOW - timedelta(minutes=m)) for n, m in polled.items()]
+        seen = View(NOW, workers=(PrefectWorker("w", "organism", True, NOW),), queues=tuple(queues))
+        assert prefect_view.unserved(seen) == found
+
+    def test_one_that_nobody_ever_asked_for_is_so_after_the_same_time(self) -> None:
+        worker = PrefectWorker("w", "organism", True, NOW)
+        for minutes, found in ((4, []), (6, ["organism-heavy"])):
+            queue = PrefectQueue("organism-heavy", NOW - timedelta(minutes=minutes))
+            assert prefect_view.unserved(View(NOW, workers=(worker,), queues=(queue,))) == found
+
+    def test_without_any_worker_no_queue_is_told_of_its_own(self) -> None:
+        queue = PrefectQueue("organism-heavy", NOW - timedelta(days=1))
+        offline = PrefectWorker("w", "organism", False, NOW)
+        assert prefect_view.unserved(View(NOW, workers=(offline,), queues=(queue,))) == []
+
+
+class TestDeployed:
+    def test_a_flow_is_deployed_where_it_has_a_limit_or_a_planned_run(self) -> None:
+        planned = prefect_run("p", flow_name="full", deployment_name="full/x", state_type="SCHEDULED")
+        by_hand = prefect_run("h", flow_name="verify", deployment_name=None, state_type="SCHEDULED")
+        limit = PrefectLimit(LIMIT, 1, 0, NOW)
+        assert prefect_view.deployed(View(NOW, None, (planned, by_hand), (limit,))) == {
+            "incremental": NOW,
+            "full": None,
+        }
+
+
 class TestLook:
     def test_it_sees_everything_at_once(self) -> None:
         api = FakeOrchestrator()
@@ -134,7 +165,7 @@ class TestLook:
         assert (seen.words, seen.clock, {r.run_id for r in seen.runs}) == (None, NOW, {"run-1", "p"})
         assert [w.name for w in seen.workers] == ["w"] and {limit.name for limit in seen.limits} >= {LIMIT}
 
-    @pytest.mark.parametrize("where", ["healthy", "clock", "limits", "runs", "workers"])
+    @pytest.mark.parametrize("where", ["healthy", "clock", "limits", "runs", "workers", "queues"])
     def test_a_server_that_fails_anywhere_is_a_sentence(self, where: str) -> None:
         api = FakeOrchestrator()
         api.fails, api.only = TransientError("away"), (where,)

@@ -65,7 +65,7 @@ def test_too_little_to_answer_is_not_rightly_silent(truth: Truth, status: Status
         (EFFECT, Status.CREDIBLE, 3.05, Mark.FOUND),
         (EFFECT, Status.CREDIBLE, -3.0, Mark.WRONG),
         (EFFECT, Status.CREDIBLE, 300.0, Mark.WRONG),  # the sign alone is not the truth
-        (EFFECT, Status.CREDIBLE, 2.5, Mark.WRONG),
+        (EFFECT, Status.CREDIBLE, 2.5, Mark.OFF),
         (EFFECT, Status.UNDERPOWERED, 3.0, Mark.MISSED),
         (EFFECT, Status.NO_EFFECT, 0.0, Mark.MISSED),
         (NULL, Status.CREDIBLE, 0.05, Mark.WRONG),

@@ -1,0 +1,72 @@
+"""Where the Prefect server is, as Prefect's own client would find it, without importing it: that takes a second.
+
+The environment, then `.env`, then the active profile. What is empty counts as not set.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+NOT_SET = "PREFECT_API_URL is not set"
+_ENV_FILE = ".env"
+
+
+@dataclass(frozen=True)
+class Place:
+    """url: of the API, ends in /api. auth: `user:password`. ui: where people see it. cert_file: of its authority."""
+
+    url: str
+    auth: str = ""
+    ui: str = ""
+    cert_file: str = ""
+
+    def __repr__(self) -> str:
+        return "Place(...)"  # it carries a password
+
+
+def find() -> Place | None:
+    """None where nothing names a server."""
+    found = list(_sources())
+
+    def first(name: str) -> str:
+        return next((str(value) for source in found if (value := source.get(name))), "")
+
+    url = first("PREFECT_API_URL")
+    rest = (first(name) for name in ("PREFECT_API_AUTH_STRING", "PREFECT_UI_URL", "PREFECT_API_SSL_CERT_FILE"))
+    return Place(url, *rest) if url else None
+
+
+def pool() -> str:
+    """The work pool whose workers are ours."""
+    found = (source.get("PREFECT_WORK_POOL_NAME") for source in (os.environ, _from_file()))
+    return next((name for name in found if name), "organism")
+
+
+def _sources() -> Iterator[Mapping[str, Any]]:
+    yield os.environ
+    yield _from_file()
+    yield _profile(os.environ)
+
+
+def _from_file() -> Mapping[str, str | None]:
+    return dotenv_values(_ENV_FILE)
+
+
+def _profile(environment: Mapping[str, str]) -> Mapping[str, Any]:
+    """The settings of the active profile; none where there is no file or nobody can read it."""
+    home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    path = Path(environment.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
+    try:
+        told = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    name = environment.get("PREFECT_PROFILE") or told.get("active")
+    profile = told.get("profiles", {}).get(name, {}) if isinstance(told.get("profiles"), dict) else {}
+    return profile if isinstance(profile, dict) else {}
