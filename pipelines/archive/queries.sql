@@ -4,9 +4,19 @@
 -- name: one_at_a_time
 SELECT pg_advisory_xact_lock(hashtext('organism archive'));
 
--- name: months
-SELECT DISTINCT date_trunc('month', to_timestamp(r.time_ms / 1000.0) AT TIME ZONE 'UTC') AS month
-FROM json_to_recordset(%(records)s::json) AS r(time_ms bigint);
+-- The months of the records, which need partitions; and their weeks before this one are to be computed again. In one: the
+-- records are parsed here, and once more to be stored.
+-- name: mark_stale_weeks
+WITH days AS MATERIALIZED (
+    SELECT DISTINCT date_trunc('day', to_timestamp(r.time_ms / 1000.0) AT TIME ZONE 'UTC') AS day
+    FROM json_to_recordset(%(records)s::json) AS r(time_ms bigint)
+), marked AS (
+    INSERT INTO stale_weeks (week, marked_at)
+    SELECT DISTINCT date_trunc('week', day)::date, now() FROM days
+    WHERE day < date_trunc('week', now() AT TIME ZONE 'UTC')
+    ON CONFLICT (week) DO UPDATE SET marked_at = excluded.marked_at
+)
+SELECT DISTINCT date_trunc('month', day) AS month FROM days;
 
 -- name: ensure_months
 SELECT ensure_interaction_months(%(first)s, %(last)s);
@@ -22,13 +32,6 @@ FROM json_to_recordset(%(records)s::json) AS r(
     scope text, duration_s integer, response_s integer, tz_offset_min smallint)
 WHERE NOT EXISTS (SELECT FROM exclusions x WHERE x.erased AND (x.person = r.actor OR x.person = ANY (r.targets)))
 ON CONFLICT (key, time) DO NOTHING;
-
--- name: mark_stale_weeks
-INSERT INTO stale_weeks (week, marked_at)
-SELECT DISTINCT date_trunc('week', to_timestamp(r.time_ms / 1000.0) AT TIME ZONE 'UTC')::date, now()
-FROM json_to_recordset(%(records)s::json) AS r(time_ms bigint)
-WHERE to_timestamp(r.time_ms / 1000.0) < date_trunc('week', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
-ON CONFLICT (week) DO UPDATE SET marked_at = excluded.marked_at;
 
 -- name: store_roster
 INSERT INTO roster_history (key, digest, source, person, time, kind, team, role_class, manager, tz)

@@ -37,15 +37,14 @@ class PostgresArchive:
 
     def _store(self, connection: Connection, kind: str, records: str) -> None:
         if kind == "interactions":
-            self._ensure_months(connection, records)
-            _run(connection, "mark_stale_weeks", records=records)
+            self._ensure_months(connection, _run(connection, "mark_stale_weeks", records=records))
         _run(connection, f"store_{kind}", records=records)
         if kind == "privacy":
             _run(connection, "erase", records=records)
 
-    def _ensure_months(self, connection: Connection, records: str) -> None:
-        """Partitions for the records' months; those that we made stay known, so that most batches ask nothing."""
-        months = {month.replace(tzinfo=UTC) for (month,) in _run(connection, "months", records=records)}
+    def _ensure_months(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Partitions for these months; those that we made stay known, so that most batches ask nothing."""
+        months = {month.replace(tzinfo=UTC) for (month,) in rows}
         for month in sorted(months - self._months):
             _run(connection, "ensure_months", first=month, last=month)
         self._months |= months

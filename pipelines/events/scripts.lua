@@ -30,18 +30,25 @@ for i, item in ipairs(waiting) do
   take = i
 end
 local reply = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', take, 'STREAMS', KEYS[1], ARGV[3])
-local out = {}
-for i, entry in ipairs(reply[1][2]) do
-  out[i] = {entry[1], waiting[i][4] + 1, entry[2] or {}}
-end
-return out
+local deliveries = {}
+for i = 1, #reply[1][2] do deliveries[i] = waiting[i][4] + 1 end
+return {deliveries, reply[1][2]}
 
--- Acknowledge (id, checksum) pairs whose id is empty or still holds the same entry.
+-- Acknowledge (id, checksum) pairs whose id is empty or still holds the same entry. They lie side by side as a rule, and are
+-- read in one call; those behind the first that do not are read one by one.
 -- name: finish
-local ids = {}
+local function checksum(entry) return redis.sha1hex(table.concat(entry[2], '\0')) end
+local held, ids = {}, {}
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[#ARGV - 1], 'COUNT', (#ARGV - 1) / 2)) do
+  held[entry[1]] = checksum(entry)
+end
 for i = 2, #ARGV, 2 do
-  local found = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])
-  if not found[1] or redis.sha1hex(table.concat(found[1][2], '\0')) == ARGV[i + 1] then ids[#ids + 1] = ARGV[i] end
+  local found = held[ARGV[i]]
+  if not found then
+    local entry = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
+    found = entry and checksum(entry) or ARGV[i + 1]
+  end
+  if found == ARGV[i + 1] then ids[#ids + 1] = ARGV[i] end
 end
 if #ids == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 return redis.call('XACK', KEYS[1], ARGV[1], unpack(ids))

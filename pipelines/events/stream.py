@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -104,8 +104,10 @@ class RedisStream:
         return _text(reply[0]), len(reply[1]), len(reply[2]) if len(reply) > 2 else 0
 
     def pending(self, after: str, limit: int) -> list[Entry]:
-        rows = self._run("pending", argv=[after, limit, SUSPECT_AFTER], consumer=True)
-        return [_entry(*row) for row in rows]
+        reply = self._run("pending", argv=[after, limit, SUSPECT_AFTER], consumer=True)
+        if not reply:
+            return []
+        return [_entry(id_, times, fields or []) for times, (id_, fields) in zip(*reply, strict=True)]
 
     def finish(self, done: Sequence[Entry]) -> int:
         argv = [part for entry in done for part in (entry.id, entry.checksum)]
@@ -130,11 +132,12 @@ class RedisStream:
             self._create_group()  # after a flush there is neither group nor stream to ask about
             pipe = self._redis.pipeline(transaction=True)
             pipe.xinfo_stream(self._names.stream)
-            pipe.hmget(self._names.counters, "delivered", "born")
+            pipe.hmget(self._names.counters, "delivered", "born", "lost")
             pipe.xinfo_groups(self._names.stream)
-            about, (delivered, born), groups = pipe.execute()
+            about, (delivered, born, lost), groups = pipe.execute()
             group = next(g for g in groups if _text(g["name"]) == self._names.group)
-            return self._state(about, int(delivered or 0), _text(born or b""), group)
+            state = self._state(about, int(delivered or 0), _text(born or b""), group)
+            return replace(state, lost=int(lost or 0))
 
     def _state(self, about: dict[str, Any], delivered: int, born: str, group: dict[str, Any]) -> StreamState:
         last = _text(group["last-delivered-id"])

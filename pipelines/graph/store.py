@@ -26,24 +26,59 @@ _CHUNK = 10_000
 class Neo4jWriter:
     """`ports.GraphWriter` over one open transaction.
 
+    Statements that follow each other without a decision between them are sent as one: the lock with the first look into the
+    ledger, and what the transaction leaves with `end`, which whoever commits must call.
+
     known: people who are in the graph for certain; shared by the writers of one store, and only ever a saving: `add_ties`
     notices when somebody is gone after all.
+    settled: items of the outbox that were taken over; those of them that went with this transaction are in `removed`.
     """
 
-    def __init__(self, tx: neo4j.ManagedTransaction, cursor: str, known: set[str]) -> None:
+    def __init__(self, tx: neo4j.ManagedTransaction, cursor: str, known: set[str], settled: Sequence[int]) -> None:
         self._tx = tx
         self._cursor = cursor
         self._known = known
+        self._settled = list(settled)
+        self._attempt: int | None = None
+        self._items: list[dict[str, Any]] = []
+        self._fresh = 0
+        self._left_ms: int | None = None
         self.added: set[str] = set()
+        self.removed: list[int] = []
 
     def _run(self, name: str, **parameters: Any) -> list[neo4j.Record]:
+        if self._attempt is not None:
+            self._tx.run(_Q["lock"], attempt=self._taken()).consume()
         return list(self._tx.run(_Q[name], **parameters))
 
+    def _taken(self) -> int | None:
+        attempt, self._attempt = self._attempt, None
+        return attempt
+
     def lock(self, attempt: int) -> None:
-        self._run("lock", attempt=attempt)  # one for the whole graph, whatever the consumer
+        """One for the whole graph, whatever the consumer. Taken with the next statement, before that reads anything."""
+        self._attempt = attempt
+
+    def end(self) -> None:
+        """Send what has waited for the end of the transaction."""
+        if self._left_ms is None:
+            return
+        self._run(
+            "leave",
+            cursor=self._cursor,
+            fresh=self._fresh,
+            now_ms=self._left_ms,
+            items=self._items,
+            settled=self._settled,
+        )
+        self.removed += self._settled
 
     def seen(self, keys: Sequence[str]) -> dict[str, tuple[int, bool]]:
-        return {r["k"]: (r["c"], bool(r["r"])) for r in self._run("seen", keys=list(keys))}
+        if self._attempt is None:
+            rows = self._run("seen", keys=list(keys))
+        else:
+            rows = self._run("lock_and_see", attempt=self._taken(), keys=list(keys))
+        return {r["k"]: (r["c"], bool(r["r"])) for r in rows}
 
     def remember(self, keys: Sequence[tuple[str, int, int]]) -> None:
         self._run("remember", events=[{"k": k, "d": d, "c": c} for k, d, c in keys])
@@ -75,10 +110,12 @@ class Neo4jWriter:
             self._run("set_roster", changes=rows)
 
     def put_outbox(self, item: OutboxItem, now_ms: int) -> None:
-        self._run("put_outbox", attempt=item.id, people=list(item.people), payload=item.payload, now_ms=now_ms)
+        self._items.append({"id": item.id, "people": list(item.people), "payload": item.payload, "at": now_ms})
+        self._left_ms = now_ms
 
     def advance(self, fresh: int, now_ms: int) -> None:
-        self._run("advance", cursor=self._cursor, fresh=fresh, now_ms=now_ms)
+        self._fresh += fresh
+        self._left_ms = now_ms
 
     def put_part(self, part: str, attempt: int, now_ms: int) -> bool:
         (row,) = self._run("put_part", part=part, attempt=attempt, now_ms=now_ms)
@@ -89,6 +126,9 @@ class Neo4jWriter:
         self._run("forget_people", people=list(people))
 
     def outbox(self, limit: int) -> list[OutboxItem]:
+        if self._settled:
+            self._run("delete_outbox", ids=self._settled)
+            self.removed, self._settled = self.removed + self._settled, []
         return [_item(r) for r in self._run("read_outbox", limit=limit)]
 
 
@@ -101,6 +141,7 @@ class Neo4jGraph:
         self._database = database
         self._cursor = cursor
         self._known: set[str] = set()
+        self._settled: set[int] = set()
 
     def close(self) -> None:
         self._driver.close()
@@ -112,21 +153,30 @@ class Neo4jGraph:
             self._execute(statement)
 
     def write(self, work: Callable[[Neo4jWriter], T]) -> T:
+        settled = sorted(self._settled)  # now: what comes while we work is for the next transaction
+
         @neo4j.unit_of_work(timeout=TRANSACTION_TIMEOUT_S)
-        def run(tx: neo4j.ManagedTransaction) -> tuple[T, set[str]]:
-            writer = Neo4jWriter(tx, self._cursor, self._known)
-            return work(writer), writer.added
+        def run(tx: neo4j.ManagedTransaction) -> tuple[T, Neo4jWriter]:
+            writer = Neo4jWriter(tx, self._cursor, self._known, settled)
+            result = work(writer)
+            writer.end()
+            return result, writer
 
         with self._translated(), self._driver.session(database=self._database) as session:
-            result, added = session.execute_write(run)
-        self._known |= added
+            result, writer = session.execute_write(run)
+        self._known |= writer.added
+        self._settled.difference_update(writer.removed)
         return result
 
     def outbox(self, limit: int) -> list[OutboxItem]:
+        if self._settled:
+            return self.write(lambda writer: writer.outbox(limit))
         return [_item(r) for r in self._execute(_Q["read_outbox"], limit=limit)]
 
     def delete_outbox(self, ids: Sequence[int]) -> None:
-        self._execute(_Q["delete_outbox"], ids=list(ids))
+        """They go with the next transaction, or before the outbox is read again: one of their own would cost as much as two
+        statements. If we die before that, whoever comes next lets archive and cache take them over once more."""
+        self._settled.update(ids)
 
     def cursor(self) -> Cursor:
         rows = self._execute(_Q["read_cursor"], cursor=self._cursor)

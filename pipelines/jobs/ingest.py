@@ -17,7 +17,7 @@ from threading import Lock
 from pipelines.errors import PermanentError, TooManyInvalid, TransientError
 from pipelines.events import schema
 from pipelines.graph.builder import EventDrivenGraphBuilder, people_of
-from pipelines.jobs.overlap import Ahead, Behind
+from pipelines.jobs.overlap import Ahead, Behind, seldom_collected
 from pipelines.model import (
     Applied,
     Code,
@@ -115,7 +115,7 @@ def update_graph_incremental(
     """
     settle(stores)  # also at a retry of this step: an erasure that was committed must be known before anything else
     after, excluded = "0", stores.archive.excluded()
-    with Behind(rules.overlap) as behind, _reader(stores, rules) as reader:
+    with seldom_collected(), Behind(rules.overlap) as behind, _reader(stores, rules) as reader:
         while clock() < until and (page := reader.take(after)):
             after = page[-1].entry.id
             if not _suspicious(page):
@@ -131,6 +131,7 @@ def update_graph_incremental(
             behind.do(partial(_close, batch, tally))
             if not stores.lease.renew():
                 break  # we were silent for too long and somebody else writes now
+    settle(stores)  # what the last batches handed over goes from the outbox before anything is retired from the archive
     return tally.funnel
 
 
@@ -182,10 +183,16 @@ def settle(stores: Stores) -> None:
 
 
 def hand_over(stores: Stores, events: Sequence[Event], applied: Applied) -> None:
-    """The archive and the cache take over what one transaction left; then it is forgotten in the graph. Repeatable.
+    """The archive and the cache take over what one transaction left; then it is forgotten in the graph. Repeatable."""
+    take_over(stores, events, applied)
+    settle(stores)  # the next transaction may be long in coming
 
-    The cache forgets everybody whom the events concern, not only who is new: the run that made the rest new may have died
-    before it got here.
+
+def take_over(stores: Stores, events: Sequence[Event], applied: Applied) -> None:
+    """As `hand_over`, but the graph may forget it with its next transaction, which costs less than one of its own.
+
+    A crash before that lets the next run take it over once more. The cache forgets everybody whom the events concern, not
+    only who is new: the run that made the rest new may have died before it got here.
     """
     item = applied.outbox
     if item:
@@ -231,7 +238,7 @@ class _Batch:
         """Let archive and cache take over what was committed, and acknowledge. Everything here may be done again."""
         try:
             for events, applied in self.committed:
-                hand_over(self.stores, events, applied)
+                take_over(self.stores, events, applied)
             self._acknowledge()
         except (TransientError, PermanentError):
             self.forgive()
@@ -243,6 +250,7 @@ class _Batch:
         self.stores.stream.forgive([r.entry for r in self.page])
 
     def _sort(self) -> tuple[list[tuple[Entry, Event]], list[tuple[Entry, Refusal]]]:
+        now_ms = self.now_ms
         good: list[tuple[Entry, Event]] = []
         refused: list[tuple[Entry, Refusal]] = []
         for read in self.page:
@@ -250,21 +258,21 @@ class _Batch:
                 self.stores.stream.finish([read.entry])
                 self.fates["vanished"] += 1
                 continue
-            verdict = self._judge(read)
+            verdict = self._judge(read, now_ms)
             if isinstance(verdict, Refusal):
                 refused.append((read.entry, verdict))
             else:
                 good.append((read.entry, verdict))
         return good, refused
 
-    def _judge(self, read: _Read) -> Event | Refusal:
+    def _judge(self, read: _Read, now_ms: int) -> Event | Refusal:
         self.unknown_fields += read.unknown
         if isinstance(read.verdict, Refusal):
             return read.verdict
         event = schema.without(read.verdict, self.excluded)  # first: an excluded person is in no lane either
         if isinstance(event, Refusal):
             return event
-        return schema.gate(event, self.now_ms, self.rules.horizon, self.rules.floor_ms) or event
+        return schema.gate(event, now_ms, self.rules.horizon, self.rules.floor_ms) or event
 
     def _insist_on_few(self, refused: Sequence[tuple[Entry, Refusal]], read: int) -> None:
         """Mass dead-lettering would hide a schema change or a fault of our own: stop the line instead."""

@@ -166,14 +166,15 @@ def _acknowledged_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _outbox_dropped_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    hand_over = ingest.hand_over
+    take_over = ingest.take_over
 
     def early(stores: ingest.Stores, events: list[Event], applied: Applied) -> None:
         if applied.outbox:
             stores.graph.delete_outbox([applied.outbox.id])
-        hand_over(stores, events, applied)
+            stores.graph.outbox(1)  # and at once
+        take_over(stores, events, applied)
 
-    monkeypatch.setattr(ingest, "hand_over", early)
+    monkeypatch.setattr(ingest, "take_over", early)
 
 
 def _no_outbox_settled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,15 @@ class TestStream:
         assert not stores.stream.set_aside(other, Lane.DEAD, Code.BAD_JSON, "words", 5)
         assert len(pending(stores)) == 1
 
+    def test_entries_are_acknowledged_in_any_order_and_past_others(self, stores: Stores) -> None:
+        stores.stream.append([make.event(id_) for id_ in "abcdef"])
+        stores.stream.fetch(10, IDLE)
+        a, b, c, d, e, f = pending(stores)
+        reused = Entry(d.id, {schema.FIELD: b"other"}, 1, "0" * 40)
+        assert stores.stream.finish([f, reused, a, c]) == 3
+        assert [entry.id for entry in pending(stores)] == [b.id, d.id, e.id]
+        assert stores.stream.finish([b, e]) == 2
+
     def test_a_drained_stream_has_lost_nothing(self, stores: Stores) -> None:
         stores.stream.append([make.event("a")])
         stores.stream.fetch(10, IDLE)
@@ -210,6 +219,29 @@ class TestGraph:
         assert stores.graph.outbox(10) == [item]
         stores.graph.delete_outbox([7])
         assert stores.graph.outbox(10) == []
+
+    def test_what_was_taken_over_goes_with_the_next_write_that_commits(self, stores: Stores) -> None:
+        def put(id_: int) -> OutboxItem:
+            item = OutboxItem(id_, (person(1),), b"payload")
+            stores.graph.write(lambda writer: writer.put_outbox(item, id_))
+            return item
+
+        def fail(writer: GraphWriter) -> None:
+            writer.put_outbox(OutboxItem(9, (), b""), 9)
+            raise TransientError("on purpose")
+
+        put(7)
+        stores.graph.delete_outbox([7])
+        with pytest.raises(TransientError):
+            stores.graph.write(fail)
+        last = put(8)
+        assert stores.graph.write(lambda writer: writer.outbox(10)) == [last]
+        assert stores.graph.outbox(10) == [last]
+
+    def test_what_was_taken_over_is_seen_by_no_writer(self, stores: Stores) -> None:
+        stores.graph.write(lambda writer: writer.put_outbox(OutboxItem(7, (), b"payload"), 5))
+        stores.graph.delete_outbox([7])
+        assert stores.graph.write(lambda writer: writer.outbox(1)) == []
 
     def test_the_latest_roster_change_wins_in_any_order(self, stores: Stores) -> None:
         changes = [

@@ -59,6 +59,7 @@ class World:
     pel: dict[int, list[Any]] = field(default_factory=dict)  # id -> [consumer, deliveries]
     delivered: int = 0
     births: int = 0
+    lost: int = 0
     letters: dict[Lane, dict[int, DeadLetter]] = field(default_factory=lambda: {Lane.DEAD: {}, Lane.LATE: {}})
     letter_id: int = 0
     lease: str | None = None
@@ -225,6 +226,7 @@ class FakeStream:
             len(self._w.pel),
             str(self._w.births),
             oldest,
+            self._w.lost,
         )
 
     def audit(self) -> int:
@@ -235,6 +237,7 @@ class FakeStream:
             return 0
         lost = self._w.added - self._w.delivered
         self._w.delivered += lost
+        self._w.lost += max(0, lost)
         return lost
 
     def trim(self, older_than: datetime) -> int:
@@ -322,8 +325,9 @@ class FakeCache:
 class FakeWriter:
     """One open transaction on a copy of the graph's part of the world."""
 
-    def __init__(self, world: World, faults: Faults) -> None:
-        self._f = faults
+    def __init__(self, world: World, faults: Faults, settled: Iterable[int] = ()) -> None:
+        self._f, self._settled = faults, set(settled)
+        self.removed: set[int] = set()
         self.ledger = copy.deepcopy(world.ledger)
         self.ties, self.outbox_items = dict(world.ties), dict(world.outbox)
         self.people = copy.deepcopy(world.people)
@@ -385,12 +389,19 @@ class FakeWriter:
 
     def put_outbox(self, item: OutboxItem, now_ms: int) -> None:
         self._f.call("put_outbox", lambda: self.outbox_items.update({item.id: item}))
+        self._remove()
 
     def advance(self, fresh: int, now_ms: int) -> None:
         def io() -> None:
             self.cursor = replace(self.cursor, applied=self.cursor.applied + fresh, at_ms=now_ms)
 
         self._f.call("advance", io)
+        self._remove()
+
+    def _remove(self) -> None:
+        """What was taken over goes with the next transaction that leaves something."""
+        self.outbox_items = {i: item for i, item in self.outbox_items.items() if i not in self._settled}
+        self.removed |= self._settled
 
     def put_part(self, part: str, attempt: int, now_ms: int) -> bool:
         return self._f.call("put_part", lambda: self.parts.setdefault(part, attempt) == attempt)
@@ -404,18 +415,22 @@ class FakeWriter:
         self._f.call("forget_people", io)
 
     def outbox(self, limit: int) -> list[OutboxItem]:
+        self._remove()
         return self._f.call("tx_outbox", lambda: list(self.outbox_items.values())[:limit])
 
 
 class FakeGraph:
+    """As the real one: what `delete_outbox` names goes with the next write, and is lost with us before it."""
+
     def __init__(self, world: World, faults: Faults) -> None:
         self._w, self._f = world, faults
+        self._settled: set[int] = set()
 
     def prepare(self) -> None: ...
 
     def write(self, work: Callable[[Any], T]) -> T:
         for _ in range(5):
-            writer = FakeWriter(self._w, self._f)
+            writer = FakeWriter(self._w, self._f, self._settled)
             result = work(writer)
             fault = self._f.commit_fault()
             self._f.call(
@@ -424,6 +439,7 @@ class FakeGraph:
             if fault.startswith("unknown"):
                 raise CommitUnknown(fault)
             if fault != "conflict":
+                self._settled -= writer.removed
                 return result
         raise TransientError("conflicts without end")
 
@@ -433,10 +449,12 @@ class FakeGraph:
         w.outbox, w.parts, w.cursor = writer.outbox_items, writer.parts, writer.cursor
 
     def outbox(self, limit: int) -> list[OutboxItem]:
+        if self._settled:
+            return self.write(lambda writer: list(writer.outbox(limit)))
         return self._f.call("read_outbox", lambda: list(self._w.outbox.values())[:limit])
 
     def delete_outbox(self, ids: Sequence[int]) -> None:
-        self._f.call("delete_outbox", lambda: [self._w.outbox.pop(i, None) for i in ids])
+        self._f.call("delete_outbox", lambda: self._settled.update(ids))
 
     def cursor(self) -> Cursor:
         return self._w.cursor

@@ -68,6 +68,12 @@ def test_an_id_with_other_content_is_set_aside_and_the_first_stays(batch: int) -
     assert [t.target for t in world.ties.values()] == [person(2)]
 
 
+def test_a_run_leaves_nothing_in_the_outbox() -> None:
+    world = world_of(*(make.event(str(i)) for i in range(5)))
+    run(world, batch_size=2)
+    assert (world.outbox, len(world.archive)) == ({}, 5)
+
+
 def test_a_run_that_fails_says_what_it_did_before(monkeypatch: pytest.MonkeyPatch) -> None:
     world = world_of(make.event("a"), b"bad")
     monkeypatch.setattr(type(fakes.stores(world).stream), "audit", make.raising(TransientError("gone")))
