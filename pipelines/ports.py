@@ -184,7 +184,8 @@ class Graph(Protocol):
 
     def outbox(self, limit: int) -> list[OutboxItem]: ...
 
-    def delete_outbox(self, ids: Sequence[int]) -> None: ...
+    def delete_outbox(self, ids: Sequence[int]) -> None:
+        """They go with the next write that leaves something, at the latest before the outbox is read again."""
 
     def cursor(self) -> Cursor: ...
 
@@ -396,5 +397,4 @@ class Orchestrator(Protocol):
     def release(self, limit: str, slots: int) -> None:
         """Give back slots of a limit that no live run holds."""
 
-    def url_of(self, run_id: str) -> str:
-        """Where people look at it."""
+    def url_of(self, run_id: str) -> str: ...

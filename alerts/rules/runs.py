@@ -225,7 +225,9 @@ def slow(facts: Facts, limits: Limits) -> Iterator[Problem]:
         seconds = _seconds(run, facts.now) if run else None
         if run is None or normal is None or seconds is None:
             continue
-        enough = max(limits.slow_floor, flow.slow / 2).total_seconds()  # runs of an empty stream make any other look slow
+        enough = max(
+            limits.slow_floor, flow.slow / 2
+        ).total_seconds()  # runs of an empty stream make any other look slow
         if seconds > max(limits.slow_factor * normal, enough):
             verb = "has been running for" if run.status == RUNNING else "took"
             yield _warning(
