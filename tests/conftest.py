@@ -6,6 +6,7 @@ import atexit
 import json
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from tests.support import neo4j_server
 
 _HERE = Path(__file__).parent
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # so shells start what runs in the background, and all its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 #: As many attempts as ever, at once.
 WITHOUT_WAITING = {
     "ORGANISM_RETRIES": json.dumps({name: {"base_s": 0.01} for name in steps.RETRIES}),

@@ -220,13 +220,26 @@ def worker(place: Installation) -> None:
     place.post("/work_pools/organism/workers/heartbeat", beat)
 
 
+def wait_for_schedules(place: Installation) -> None:
+    """The server makes the runs of a new schedule in its own time."""
+    body = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 200}
+
+    def scheduled() -> bool:
+        runs = httpx.post(f"{place.api}/flow_runs/filter", json=body, timeout=20).json()
+        return len({run["deployment_id"] for run in runs}) == 4
+
+    wait_until(scheduled, 120, "a scheduled run of each deployment")
+
+
 def test_without_a_worker_it_says_so(place: Installation, doctor: Callable[..., dict[str, str]]) -> None:
+    wait_for_schedules(place)
     httpx.delete(f"{place.api}/work_pools/organism/workers/w1", timeout=20)
     assert doctor() == {"workers": "none online in organism"}
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_whole_installation_is_green(doctor: Callable[..., dict[str, str]]) -> None:
+def test_a_whole_installation_is_green(place: Installation, doctor: Callable[..., dict[str, str]]) -> None:
+    wait_for_schedules(place)
     assert doctor() == {}
 
 

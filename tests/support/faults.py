@@ -335,7 +335,7 @@ class Table:
         return "\n".join(lines)
 
 
-def eventually(predicate: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def eventually(predicate: Callable[[], Any], what: str, seconds: float = 150) -> Any:
     return wait_until(predicate, seconds, what)
 
 
