@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -23,6 +23,7 @@ from alerts.model import FlowFact
 from pipelines import command, steps, wiring
 from pipelines.errors import OrganismError, TransientError
 from pipelines.jobs import facts, flows
+from pipelines.jobs.ingest import utc_now
 from pipelines.jobs.recording import Record, ending, recorded, sentence
 from pipelines.ports import Ledger
 from pipelines.privacy.traces import secrets_of
@@ -56,6 +57,7 @@ class Going:
     where: Endpoints
     step: steps.Step
     record: Record
+    ledger: Ledger
     attempt: int = 1
 
 
@@ -70,8 +72,8 @@ def run(config: Settings, flow: str, origin: Origin, step: steps.Step, body: Cal
         try:
             where = _twice(lambda _: stack.enter_context(wiring.endpoints(config)), config, flow)
             ledger = _twice(lambda _: stack.enter_context(wiring.ledger(where)), config, flow)
-            with _recorded(ledger, flow, origin) as record:
-                going = partial(Going, where, record.step(step), record)
+            with in_ledger(ledger, flow, origin) as record:
+                going = partial(Going, where, record.step(step), record, ledger)
                 return _twice(
                     lambda nth: body(going(nth)),
                     config,
@@ -83,7 +85,8 @@ def run(config: Settings, flow: str, origin: Origin, step: steps.Step, body: Cal
             raise
 
 
-def _recorded(ledger: Ledger, flow: str, origin: Origin) -> AbstractContextManager[Record]:
+def in_ledger(ledger: Ledger, flow: str, origin: Origin) -> AbstractContextManager[Record]:
+    """The block is a run of the flow, as `jobs.recording.recorded` has it."""
     return recorded(
         ledger,
         flow,
@@ -108,10 +111,6 @@ def _twice(body: Callable[[int], T], config: Settings, flow: str, between: Calla
     time.sleep(config.run_again_s)
     between()
     return body(2)
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 # ------------------------------------------------------------------------------------------------ telling people

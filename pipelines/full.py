@@ -9,7 +9,6 @@ import argparse
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pipelines.account import Going, Origin
 from pipelines.errors import InvalidInput, Refused
 from pipelines.jobs import flows, telling
 from pipelines.jobs import full as job
+from pipelines.jobs.ingest import utc_now
 from pipelines.privacy.traces import secrets_of
 from pipelines.report import story_html, story_json, story_markdown, story_terminal
 from pipelines.report import story_words as words
@@ -43,7 +43,7 @@ class Wanted:
 def run_once(config: Settings, step: steps.Step, origin: Origin, wanted: Wanted, watch: job.Watch) -> Story:
     """One full run on the stores that the settings name, and its story."""
     rest = {"propose": wanted.propose, "requested_by": (wanted.by,) if wanted.by else ()}
-    plan = wiring.plan(config, _now(), wanted.resume, **rest)
+    plan = wiring.plan(config, utc_now(), wanted.resume, **rest)
     command.say(f"full: {plan.run}")
 
     def body(going: Going) -> Story:
@@ -51,17 +51,13 @@ def run_once(config: Settings, step: steps.Step, origin: Origin, wanted: Wanted,
         with wiring.full_stores(config, going.where) as stores:
             left = going.attempt > 1 and bool(stores.results.steps(plan.run))  # a second attempt goes on where it can
             done = job.run(
-                stores, plan, going.step, _now, command.peak_memory, resume=bool(wanted.resume) or left, watch=watch
+                stores, plan, going.step, utc_now, command.peak_memory, resume=bool(wanted.resume) or left, watch=watch
             )
             story = telling.tell_run(stores, done, config.min_group_size)
         going.record.result(story_json.numbers(story))
         return story
 
     return account.run(config, flows.FULL.name, origin, step, body)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -96,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 def publish(story: Story, config: Settings, path: Path | None, *, as_json: bool = False) -> Path:
     """The story as a page, and on the terminal or as JSON. Nothing leaves that names a person or a secret."""
     path = path or wiring.state_dir(config) / PAGE
-    story_html.write(path, story, _now(), forbidden=secrets_of(config))
+    story_html.write(path, story, utc_now(), forbidden=secrets_of(config))
     if as_json:
         print(story_json.text(story, secrets_of(config)))
     else:
@@ -155,7 +151,7 @@ def _show_in_prefect(story: Story, config: Settings) -> None:
     """The page in the state directory too: a scheduled run has no terminal."""
     forbidden, short = secrets_of(config), words.in_short(story)
     with prefect_page.only_decoration():
-        story_html.write(wiring.state_dir(config) / PAGE, story, _now(), forbidden=forbidden)
+        story_html.write(wiring.state_dir(config) / PAGE, story, utc_now(), forbidden=forbidden)
     prefect_page.name_run(f"{story.run.id}: {short[0]}", forbidden)
     prefect_page.story("full-story", story_markdown.text(story), " ".join(short), forbidden)
     prefect_page.table("full-steps", story_markdown.steps(story), "What each step did")

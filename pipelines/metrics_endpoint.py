@@ -19,11 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from alerts import opening
 from alerts.rules import Limits
 from pipelines import command, settings, wiring_watch
-from pipelines.account import utc_now
 from pipelines.errors import OrganismError, PermanentError
 from pipelines.jobs import exposition, prefect_view
 from pipelines.jobs.exposition import Shown
 from pipelines.jobs.facts import gather, last_good
+from pipelines.jobs.ingest import utc_now
 from pipelines.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipelines import command, settings, wiring, wiring_watch
-from pipelines.account import utc_now
 from pipelines.errors import OrganismError
 from pipelines.evidence import State
 from pipelines.interventions.policy import halted_words
 from pipelines.jobs import facts, prefect_view
 from pipelines.jobs.facts import Sources
 from pipelines.jobs.flows import FLOWS
+from pipelines.jobs.ingest import utc_now
 from pipelines.report import status_terminal
 from pipelines.report.standing import Standing, flow_standings
 from pipelines.runs import FlowFigures, Run

@@ -12,6 +12,7 @@ from pipelines import account, command, settings, steps, wiring
 from pipelines.account import Going, Origin
 from pipelines.errors import Refused
 from pipelines.jobs import flows
+from pipelines.jobs.ingest import utc_now
 from pipelines.jobs.reconcile import Drift, verify
 from pipelines.report import drift
 from pipelines.report.progress import counting
@@ -27,8 +28,7 @@ def recount_once(config: Settings, step: steps.Step, origin: Origin, watch: Watc
         with wiring.stores(config, going.where) as stores:
             found: Drift = going.step(verify, stores, watch)
         going.record.result(drift.numbers(found.report()))
-        with wiring.ledger(going.where) as ledger:  # once a day is often enough for this, too
-            ledger.forget(account.utc_now() - timedelta(days=config.runs_days))
+        going.ledger.forget(utc_now() - timedelta(days=config.runs_days))  # once a day is often enough for this, too
         return found
 
     return account.run(config, flows.VERIFY.name, origin, step, body)

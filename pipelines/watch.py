@@ -9,22 +9,22 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from alerts import opening, rules
 from alerts.model import Code, Severity
-from pipelines import command, settings, wiring, wiring_watch
-from pipelines.account import Origin, utc_now
+from pipelines import account, command, settings, wiring, wiring_watch
+from pipelines.account import Origin
 from pipelines.errors import OrganismError, PermanentError, Refused, TransientError
 from pipelines.jobs import flows
 from pipelines.jobs import watch as job
 from pipelines.jobs.facts import Sources, about
-from pipelines.jobs.recording import Record, recorded
+from pipelines.jobs.ingest import utc_now
+from pipelines.jobs.recording import Record
 from pipelines.orchestrator import place as prefect_place
-from pipelines.ports import Ledger
 from pipelines.privacy.traces import secrets_of
 from pipelines.settings import Settings
 
@@ -59,21 +59,11 @@ def _accounted(sources: Sources, origin: Origin) -> Iterator[tuple[Sources, Reco
     with ExitStack() as stack:
         record = None
         if sources.ledger is not None:
-            about = {
-                "parameters": origin.parameters,
-                "deployment": origin.deployment,
-                "scheduled_at": origin.scheduled_at,
-            }
             try:
-                record = stack.enter_context(_record(sources.ledger, origin, about))
+                record = stack.enter_context(account.in_ledger(sources.ledger, flows.WATCH.name, origin))
             except (TransientError, PermanentError) as error:
                 sources = replace(sources, ledger=None, away={**sources.away, "postgres": str(error)})
         yield sources, record
-
-
-def _record(ledger: Ledger, origin: Origin, about: dict[str, Any]) -> AbstractContextManager[Record]:
-    name, peak = flows.WATCH.name, command.peak_memory
-    return recorded(ledger, name, origin.run_id, origin.mode, utc_now, peak=peak, **about)
 
 
 def main(argv: list[str] | None = None, pause: Callable[[float], None] = time.sleep) -> int:

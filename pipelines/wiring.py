@@ -225,15 +225,20 @@ def pseudonym_key(settings: Settings) -> bytes:
     return key_file(state_dir(settings) / "pseudonym.key", "ORGANISM_STATE_DIR or ORGANISM_PSEUDONYM_KEY")
 
 
+def ledger(where: Endpoints) -> AbstractContextManager[PostgresLedger]:
+    """The account of runs, as `ledger_at` its PostgreSQL."""
+    return ledger_at(where.postgres)
+
+
 @contextmanager
-def ledger(where: Endpoints) -> Iterator[PostgresLedger]:
+def ledger_at(url: str) -> Iterator[PostgresLedger]:
     """The account of runs, with its schema up to date.
 
     Raises:
         TransientError, PermanentError: PostgreSQL cannot be reached or does not let us in.
     """
-    _migrate(where.postgres)
-    with open_pool(where.postgres, size=2) as pool:
+    _migrate(url)
+    with open_pool(url, size=2) as pool:
         yield PostgresLedger(pool)
 
 

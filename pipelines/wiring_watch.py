@@ -30,7 +30,6 @@ from pipelines.graph.store import Neo4jGraph
 from pipelines.interventions.store import PostgresProposals
 from pipelines.jobs.facts import Machine, Sources
 from pipelines.jobs.resources import disk_share, memory_share
-from pipelines.ledger.store import PostgresLedger
 from pipelines.orchestrator import place as prefect_place
 from pipelines.orchestrator import store as orchestrator
 from pipelines.postgres import open_pool
@@ -70,7 +69,7 @@ def watching(config: Settings) -> Iterator[Watched]:
         postgres = _url(_secret(config.postgres_url), urls, "postgres")
         stream, letters = opener.open("redis", _redis, _url(_secret(config.redis_url), urls, "redis")) or (None, None)
         sources = Sources(
-            ledger=opener.open("postgres", _ledger, postgres),
+            ledger=opener.open("postgres", wiring.ledger_at, postgres),
             stream=stream,
             letters=letters,
             graph=opener.graph(config, urls),
@@ -211,15 +210,6 @@ def _url(given: str | None, urls: embedded.Urls | None, name: str) -> str | None
 def _redis(url: str) -> Iterator[tuple[RedisStream, RedisDeadLetters]]:
     with wiring._client(url) as client:
         yield RedisStream(client, url, wiring.NAMES), RedisDeadLetters(client, url, wiring.NAMES)
-
-
-@contextmanager
-def _ledger(url: str) -> Iterator[PostgresLedger]:
-    wiring._migrate(
-        url
-    )  # on a connection that fails at once, where the pool would wait for the server at every question
-    with open_pool(url, size=2) as pool:
-        yield PostgresLedger(pool)
 
 
 @contextmanager
