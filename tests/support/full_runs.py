@@ -363,7 +363,7 @@ def _command(arguments: list[str]) -> int:
     from pipelines import full as flow
 
     findings = analysis.unpack(Path(os.environ["FINDINGS"]).read_bytes())
-    with mock.patch.object(flow, "_now", return_value=NOW), canned(findings):
+    with mock.patch.object(flow, "utc_now", return_value=NOW), canned(findings):
         return command.run(partial(flow.main, arguments))
 
 
