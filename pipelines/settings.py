@@ -100,6 +100,11 @@ class Settings(BaseSettings):
     run_again_s: float = Field(
         5, ge=0, description="seconds until a run whose stores could not be opened is tried once more"
     )
+    api_host: str = Field("127.0.0.1", description="address on which the API listens")
+    api_port: int = Field(8080, ge=0, le=65_535, description="port on which the API listens; 0: any that is free")
+    api_origins: str = Field("", description="web origins that may call the API from a browser; empty: none")
+    api_rate: float = Field(1, gt=0, description="multiplies all rate limits of the API")
+    token_minutes: float = Field(30, gt=0, le=1_440, description="minutes that a login to the API lasts")
     log_format: str = Field(
         "auto", pattern="^(auto|text|json)$", description="auto: text on a terminal, JSON elsewhere"
     )

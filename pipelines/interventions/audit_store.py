@@ -17,9 +17,8 @@ from pipelines import queries
 from pipelines.errors import PermanentError
 from pipelines.interventions import audit
 from pipelines.interventions.audit import AuditReport, BadRow, Entry, Head, Row
-from pipelines.interventions.lifecycle import Actor
 from pipelines.interventions.proposal import AuditLink, canonical, digest_of, from_body, mirrored
-from pipelines.postgres import Connection
+from pipelines.postgres import Connection, Pool, transaction
 
 _Q = queries.load("pipelines.interventions", "queries.sql")
 _CHUNK = 2_000
@@ -46,7 +45,7 @@ def append(
     connection: Connection,
     key: bytes,
     now: datetime,
-    role: Actor,
+    role: str,
     who: str,
     action: str,
     *,
@@ -74,6 +73,25 @@ def append(
     moved = audit.head(key, row)
     connection.execute(_Q["move_audit_head"], {"seq": moved.seq, "hash": moved.hash, "mac": moved.mac})
     return AuditLink(row.prev_hash, row.hash)
+
+
+class PostgresAuditLog:
+    """Notes of what people ask for outside the life of a proposal: logins, runs, reads. In the same chain as the rest."""
+
+    def __init__(self, pool: Pool, key: bytes) -> None:
+        self._pool, self._key = pool, key
+
+    def note(self, role: str, who: str, action: str, now: datetime, *, subject: str = "", **detail: Any) -> None:
+        """One row. To be written before the effect, so that nothing happens that is not on record.
+
+        Raises:
+            TransientError: it could not be written; then nothing may happen.
+            PermanentError: the log does not end as we wrote it.
+        """
+        with transaction(self._pool) as connection:
+            connection.execute(_Q["one_at_a_time"])
+            # Under a name of its own: what a caller says must not read as a move of a proposal when the log is verified.
+            append(connection, self._key, now, role, who, action, subject=subject, note=detail)
 
 
 def verify(connection: Connection, key: bytes, anchor: tuple[int, str] | None) -> AuditReport:
