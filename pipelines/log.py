@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 
 from pipelines.errors import OrganismError
 
-#: URLs with a password, Slack webhooks (the URL is the credential), pseudonyms and mail addresses.
+#: URLs with a password, Slack webhooks (the URL is the credential), pseudonyms, mail addresses, our own keys and tokens.
 _SECRET = re.compile(
     r"(?P<url>[a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s@]+@"
     r"|hooks\.slack\.com/\S+"
     r"|\b[px]_[0-9a-f]{16,40}\b"
     r"|\b[\w.+-]+@[\w-]+\.[\w.-]+\b"
+    r"|\b(?:key|token)_[0-9a-f]{16}\.[\w-]{43}"
 )
 
 

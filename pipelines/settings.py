@@ -7,13 +7,25 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from alerts import wrong_values
 from pipelines.errors import InvalidInput
 
 
@@ -22,6 +34,15 @@ def _horizon(value: Any) -> Any:
         return None
     if isinstance(value, str) and value.strip().removesuffix("d").isdigit():
         return timedelta(days=int(value.strip().removesuffix("d")))
+    if isinstance(value, str) and not value.strip().upper().startswith("P"):  # P30D: as ISO 8601 writes it
+        raise ValueError("expected days such as 30d, or forever")
+    return value
+
+
+def _address(value: str) -> str:
+    """Nothing of it is a secret: it goes into messages."""
+    if value and not re.fullmatch(r"https?://[^\s/@?#|<>\"']+(/[^\s@?#|<>\"']*)?", value):
+        raise ValueError("expected http:// or https:// and a host, without a user, a password or a query")
     return value
 
 
@@ -102,8 +123,12 @@ class Settings(BaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="address on which the API listens")
     api_port: int = Field(8080, ge=0, le=65_535, description="port on which the API listens; 0: any that is free")
+    api_url: Annotated[str, AfterValidator(_address)] = Field(
+        "", description="where people reach the API, for links, such as https://organism.example; empty: no links"
+    )
     api_origins: str = Field("", description="web origins that may call the API from a browser; empty: none")
     api_rate: float = Field(1, gt=0, description="multiplies all rate limits of the API")
+    max_runs: int = Field(10, ge=1, description="runs that may be open when one is started without Prefect")
     token_minutes: float = Field(30, gt=0, le=1_440, description="minutes that a login to the API lasts")
     log_format: str = Field(
         "auto", pattern="^(auto|text|json)$", description="auto: text on a terminal, JSON elsewhere"
@@ -121,6 +146,7 @@ class Settings(BaseSettings):
         return self
 
 
+_NO_TABLE = 'expected JSON such as {"store_metrics": {"attempts": 6, "base_s": 10}}'
 #: Where containers find secrets as files, one a setting: /run/secrets/organism_postgres_url.
 _SECRETS = Path("/run/secrets")
 
@@ -140,8 +166,10 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(**{"_secrets_dir": secrets_dir(), **overrides})
     except ValidationError as error:
-        wrong = [_words(e["loc"], e["msg"]) for e in error.errors(include_input=False, include_url=False)]
+        wrong = [_words(dict(e)) for e in error.errors(include_input=False, include_url=False)]
         raise InvalidInput("wrong settings: " + "; ".join(wrong)) from None
+    except SettingsError:  # of what is no JSON at all, which only one of them is
+        raise InvalidInput(f"wrong settings: ORGANISM_RETRIES: {_NO_TABLE}") from None
 
 
 def misspelt() -> list[str]:
@@ -155,6 +183,22 @@ def misspelt() -> list[str]:
     ]
 
 
-def _words(where: tuple[int | str, ...], message: str) -> str:
-    name = "_".join(map(str, where)).upper()
-    return f"ORGANISM_{name}: {message}" if name else message.removeprefix("Value error, ")
+def _words(error: Mapping[str, Any]) -> str:
+    where = error["loc"]
+    if not where:  # a check of ours, of several settings together
+        return str(error["msg"]).removeprefix("Value error, ")
+    name = str(where[0])
+    said = (
+        _of_retries(where[1:], error) if name == "retries" else wrong_values.words(Settings.model_fields[name], error)
+    )
+    return f"ORGANISM_{name.upper()}: {said}"
+
+
+def _of_retries(where: Sequence[int | str], error: Mapping[str, Any]) -> str:
+    """where: step and field, as far as they are known."""
+    if len(where) < 2:
+        return f"{where[0]}: {_NO_TABLE}" if where else _NO_TABLE
+    field = Retries.model_fields.get(str(where[1]))
+    if field is None:
+        return f"{where[0]}: expected nothing but {', '.join(Retries.model_fields)}"
+    return f"{where[1]} of {where[0]}: {wrong_values.words(field, error)}"

@@ -16,6 +16,7 @@ import psycopg
 import redis
 
 from pipelines import embedded
+from pipelines.access.store import PostgresAccess
 from pipelines.archive import effects
 from pipelines.archive.store import PostgresArchive
 from pipelines.cache.store import RedisCache
@@ -27,6 +28,7 @@ from pipelines.events.stream import DEFAULT_NAMES, SUSPECT_AFTER, Names, RedisLe
 from pipelines.graph.builder import EventDrivenGraphBuilder
 from pipelines.graph.store import Neo4jGraph
 from pipelines.interventions import policy
+from pipelines.interventions.audit_store import PostgresAuditLog
 from pipelines.interventions.store import PostgresProposals
 from pipelines.jobs.incremental import Upkeep
 from pipelines.jobs.ingest import Rules, Stores
@@ -36,6 +38,7 @@ from pipelines.migrate import migrate
 from pipelines.outbox.store import SqliteOutbox
 from pipelines.postgres import alone, open_pool, translated
 from pipelines.report.progress import waiting
+from pipelines.requests.store import PostgresRequests
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -242,6 +245,13 @@ def ledger_at(url: str) -> Iterator[PostgresLedger]:
         yield PostgresLedger(pool)
 
 
+@contextmanager
+def requests(where: Endpoints) -> Iterator[PostgresRequests]:
+    """Who asked for which run. Its schema is that of the ledger, which is opened first."""
+    with open_pool(where.postgres, size=1) as pool:
+        yield PostgresRequests(pool)
+
+
 # ------------------------------------------------------------------------------------------------ weigh and propose
 # What these need is imported in them: statistics take two seconds to import, which no other command need pay.
 
@@ -312,6 +322,28 @@ def proposals(settings: Settings) -> Iterator[PostgresProposals]:
         url = settings.postgres_url.get_secret_value() if settings.postgres_url else _own(urls, "postgres")
         _migrate(url)
         yield PostgresProposals(stack.enter_context(open_pool(url)), audit_key(settings), policy_rules(settings))
+
+
+@contextmanager
+def access(settings: Settings) -> Iterator[tuple[PostgresAccess, PostgresAuditLog]]:
+    """Users and their keys, and where changes of them are noted: PostgreSQL alone."""
+    with ExitStack() as stack:
+        urls = stack.enter_context(_embedded(settings, {Server.POSTGRES: settings.postgres_url}))
+        url = settings.postgres_url.get_secret_value() if settings.postgres_url else _own(urls, "postgres")
+        yield stack.enter_context(access_at(url, settings))
+
+
+@contextmanager
+def access_at(url: str, settings: Settings) -> Iterator[tuple[PostgresAccess, PostgresAuditLog]]:
+    """As `access`, where PostgreSQL is known.
+
+    Raises:
+        TransientError, PermanentError: PostgreSQL cannot be reached or does not let us in.
+    """
+    _migrate(url)
+    with open_pool(url) as pool:
+        life = timedelta(minutes=settings.token_minutes)
+        yield PostgresAccess(pool, life), PostgresAuditLog(pool, audit_key(settings))
 
 
 def audit_key(settings: Settings) -> bytes:
