@@ -8,16 +8,17 @@ from __future__ import annotations
 import argparse
 import sys
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipelines import account, command, demo, settings, steps, wiring
 from pipelines.account import Going, Origin
 from pipelines.errors import InvalidInput, Refused
-from pipelines.jobs import flows, telling
+from pipelines.jobs import flows, released, telling
 from pipelines.jobs import full as job
 from pipelines.jobs.ingest import utc_now
+from pipelines.jobs.operating import request_of
 from pipelines.privacy.traces import secrets_of
 from pipelines.report import story_html, story_json, story_markdown, story_terminal
 from pipelines.report import story_words as words
@@ -26,27 +27,30 @@ from pipelines.report.story import Story
 from pipelines.settings import Settings
 
 PAGE = "last-run.html"
-#: Who asked for the run of this process. Not a parameter of the flow: Prefect would show it to everybody, and keep it. Who
-#: asked for a run that a worker takes up is not known.
+#: Who asked for the run of this process at its terminal. Not a parameter of the flow: Prefect would show it to everybody, and
+#: keep it. Who asked through the API is told by the request that the run came of.
 _ASKING: ContextVar[str] = ContextVar("asking", default="")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for. resume: the name of a run. by: who asked; they may not approve what comes of it."""
+    """What was asked for. resume: the name of a run. by: who asked at a terminal; they may not approve what comes of it, and
+    neither may who asked through the API. request: that request's id, where it is not the run's.
+    """
 
     resume: str | None = None
     propose: bool = True
     by: str = ""
+    request: str | None = None
 
 
 def run_once(config: Settings, step: steps.Step, origin: Origin, wanted: Wanted, watch: job.Watch) -> Story:
     """One full run on the stores that the settings name, and its story."""
-    rest = {"propose": wanted.propose, "requested_by": (wanted.by,) if wanted.by else ()}
-    plan = wiring.plan(config, utc_now(), wanted.resume, **rest)
-    command.say(f"full: {plan.run}")
+    planned = wiring.plan(config, utc_now(), wanted.resume, propose=wanted.propose)
+    command.say(f"full: {planned.run}")
 
     def body(going: Going) -> Story:
+        plan = replace(planned, requested_by=_askers(going, wanted))
         going.record.correlate(plan.run)
         with wiring.full_stores(config, going.where) as stores:
             left = going.attempt > 1 and bool(stores.results.steps(plan.run))  # a second attempt goes on where it can
@@ -54,10 +58,18 @@ def run_once(config: Settings, step: steps.Step, origin: Origin, wanted: Wanted,
                 stores, plan, going.step, utc_now, command.peak_memory, resume=bool(wanted.resume) or left, watch=watch
             )
             story = telling.tell_run(stores, done, config.min_group_size)
+            released.keep(stores.results, plan.run, story_json.as_dict(story), utc_now())
         going.record.result(story_json.numbers(story))
         return story
 
     return account.run(config, flows.FULL.name, origin, step, body)
+
+
+def _askers(going: Going, wanted: Wanted) -> tuple[str, ...]:
+    """Asked of the database when the run begins, and not carried along: nothing that Prefect shows or loses decides it."""
+    with wiring.requests(going.where) as requests:
+        asked = requests.askers(wanted.request or going.record.run_id)
+    return (*asked, wanted.by) if wanted.by else asked
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,6 +112,13 @@ def publish(story: Story, config: Settings, path: Path | None, *, as_json: bool 
     return path
 
 
+def leave_page(story: Story, config: Settings) -> Path:
+    """The page in the state directory, for who looks there: a run that was not started at a terminal has none."""
+    path = wiring.state_dir(config) / PAGE
+    story_html.write(path, story, utc_now(), forbidden=secrets_of(config))
+    return path
+
+
 def _directly(config: Settings, wanted: Wanted) -> Story:
     asked = {"resume": wanted.resume, "propose": wanted.propose}
     with working() as watch:
@@ -129,6 +148,7 @@ if __name__ == "__main__":
 # Below the command, because importing prefect takes a second that direct mode need not pay.
 
 from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.context import FlowRunContext  # noqa: E402
 
 from pipelines import prefect_page, skin  # noqa: E402
 
@@ -137,7 +157,7 @@ from pipelines import prefect_page, skin  # noqa: E402
 def full(resume: str | None = None, propose: bool = True) -> Story | State[Any]:
     """Refresh metrics, look for causes, store the numbers, propose what people may decide on."""
     config = settings.load()
-    wanted = Wanted(resume, propose, _ASKING.get())
+    wanted = Wanted(resume, propose, _ASKING.get(), _request())
     try:
         with prefect_page.progress() as watch:
             story = run_once(config, skin.tasks(command.policies(config)), skin.origin(), wanted, watch)
@@ -147,11 +167,18 @@ def full(resume: str | None = None, propose: bool = True) -> Story | State[Any]:
     return story
 
 
+def _request() -> str | None:
+    """The request that this flow run was made of. By its key, which it was made with: who made it may have died since, before
+    it could write down which run came of it."""
+    here = FlowRunContext.get()
+    return request_of(here.flow_run.idempotency_key) if here and here.flow_run else None
+
+
 def _show_in_prefect(story: Story, config: Settings) -> None:
     """The page in the state directory too: a scheduled run has no terminal."""
     forbidden, short = secrets_of(config), words.in_short(story)
     with prefect_page.only_decoration():
-        story_html.write(wiring.state_dir(config) / PAGE, story, utc_now(), forbidden=forbidden)
+        leave_page(story, config)
     prefect_page.name_run(f"{story.run.id}: {short[0]}", forbidden)
     prefect_page.story("full-story", story_markdown.text(story), " ".join(short), forbidden)
     prefect_page.table("full-steps", story_markdown.steps(story), "What each step did")

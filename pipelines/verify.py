@@ -28,7 +28,10 @@ def recount_once(config: Settings, step: steps.Step, origin: Origin, watch: Watc
         with wiring.stores(config, going.where) as stores:
             found: Drift = going.step(verify, stores, watch)
         going.record.result(drift.numbers(found.report()))
-        going.ledger.forget(utc_now() - timedelta(days=config.runs_days))  # once a day is often enough for this, too
+        old = utc_now() - timedelta(days=config.runs_days)
+        going.ledger.forget(old)  # once a day is often enough for this, too
+        with wiring.requests(going.where) as requests:
+            requests.forget(old)
         return found
 
     return account.run(config, flows.VERIFY.name, origin, step, body)

@@ -7,7 +7,6 @@ whatever happens in between, the next run computes again what may be half writte
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from pipelines.errors import TransientError
 from pipelines.evidence import Ints, Series, SubjectKind
 from pipelines.graph import weights
+from pipelines.jobs.resources import machine_name
 from pipelines.metrics import snapshot as snapshots
 from pipelines.metrics.snapshot import Snapshot
 from pipelines.metrics.views import MaterializedViewManager, Watch
@@ -138,7 +138,7 @@ def turn(lease: Lease, pause: Callable[[float], None] = time.sleep) -> Iterator[
     Raises:
         TransientError: it was not free for five minutes.
     """
-    me = f"refresh, pid {os.getpid()} on {socket.gethostname()}"
+    me = f"refresh, pid {os.getpid()} on {machine_name()}"
     waited = 0.0
     while holder := lease.acquire(me):
         if waited >= _PATIENCE_S:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
 from pipelines.errors import Refused, TransientError
+from pipelines.jobs.resources import machine_name
 from pipelines.ports import Lease
 
 
@@ -19,7 +19,7 @@ def writing(lease: Lease, purpose: str, now: datetime) -> Iterator[None]:
     Raises:
         Refused: WRITER_BUSY, with what the present holder said of itself.
     """
-    me = f"{purpose}, pid {os.getpid()} on {socket.gethostname()}, since {now:%Y-%m-%d %H:%M:%S} UTC"
+    me = f"{purpose}, pid {os.getpid()} on {machine_name()}, since {now:%Y-%m-%d %H:%M:%S} UTC"
     if holder := lease.acquire(me):
         raise Refused("WRITER_BUSY", f"another run writes the graph ({holder}). If it died, wait for ORGANISM_LEASE_S")
     try:

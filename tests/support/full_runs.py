@@ -61,6 +61,7 @@ _TIMES = ["done_at", "computed_at", "counts"]
 #: The account tells of runs, of failed ones too: it is not what a run makes.
 _ACCOUNT = (
     "workflow_runs", "workflow_steps", "alert_incidents", "alert_deliveries", "alert_threads", "stream_marks",
+    "run_requests", "alert_rules", "users", "credentials",
 )  # fmt: skip
 _NOT_DUMPED = ("schema_migrations", "interactions", *_ACCOUNT)
 _OF_RUNS = (
