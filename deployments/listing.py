@@ -16,6 +16,7 @@ from deployments.checks import Check
 from pipelines.log import redact
 
 _WIDTH, _NAME = 80, 19
+_ON_DEMAND = "none"
 _SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
 
 
@@ -71,10 +72,11 @@ def rows(deployments: Mapping[str, Mapping[str, Any]], next_runs: Mapping[str, d
 def _row(name: str, its: Mapping[str, Any], next_run: datetime | None) -> dict[str, Any]:
     limit = its.get("global_concurrency_limit") or {}
     strategy = (its.get("concurrency_options") or {}).get("collision_strategy")
-    paused = its.get("paused") or not any(s["active"] for s in its.get("schedules") or [])
+    schedules = its.get("schedules") or []
+    paused = its.get("paused") or (schedules and not any(s["active"] for s in schedules))
     return {
         "deployment": name,
-        "schedule": ", ".join(_words(s["schedule"]) for s in its.get("schedules") or []) or "none",
+        "schedule": ", ".join(_words(s["schedule"]) for s in schedules) or _ON_DEMAND,
         "active": not paused,
         "queue": its.get("work_queue_name"),
         "pool": its.get("work_pool_name"),
@@ -91,9 +93,19 @@ def _words(schedule: Mapping[str, Any]) -> str:
 def show_rows(table: Sequence[Mapping[str, Any]], console: Console, now: datetime) -> None:
     console.print(Text(f"{'deployment':<25}{'schedule':<22}{'queue':<17}next run", "dim"))
     for row in table:
-        soon = _until(row["next_run"], now) if row["active"] else "paused"
-        line = f"{row['deployment']:<25}{row['schedule']:<22}{row['queue'] or '-':<17}{soon}"
+        soon = _soon(row, now) if row["active"] else "paused"
+        line = f"{_short(row['deployment']):<25}{row['schedule']:<22}{row['queue'] or '-':<17}{soon}"
         console.print(line, markup=False, style=None if row["active"] else "yellow")
+
+
+def _short(name: str) -> str:
+    """`flow/deployment`; without the flow where the line would grow too long."""
+    return name if len(name) < 25 else f"…/{name.rpartition('/')[2]}"
+
+
+def _soon(row: Mapping[str, Any], now: datetime) -> str:
+    asked = row["schedule"] == _ON_DEMAND and row["next_run"] is None
+    return "when asked" if asked else _until(row["next_run"], now)
 
 
 def _until(when: str | None, now: datetime) -> str:

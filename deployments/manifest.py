@@ -94,14 +94,16 @@ class WorkPool(_Strict):
 
 
 class Deployment(_Strict):
-    """One deployment. Limit and schedule are no options: without them runs overlap, or there are none."""
+    """One deployment. Limit and schedule are no options: without them runs overlap, or there are none. What people start has
+    an empty list of schedules, so that nobody has forgotten it.
+    """
 
     name: str
     entrypoint: Annotated[str, AfterValidator(_module_path)]
     description: str
     tags: list[str]
     parameters: dict[str, Any] = Field(default_factory=dict)
-    schedules: list[Schedule] = Field(min_length=1)
+    schedules: list[Schedule]
     concurrency_limit: Limit
     work_pool: WorkPool
 
@@ -292,7 +294,7 @@ def _flows(manifest: Manifest, lines: Mapping[Path_, int]) -> Iterator[Wrong]:
         if isinstance(flow, str):
             yield Wrong(_line(lines, i, "entrypoint"), flow)
             continue
-        yield from (Wrong(_line(lines, i, "parameters"), words) for words in _parameters(flow, its.parameters))
+        yield from (Wrong(_line(lines, i, "parameters"), words) for words in _parameters(flow, its))
         if flow.timeout_seconds is None:
             yield Wrong(_line(lines, i, "entrypoint"), f"{its.entrypoint} has no timeout_seconds")
 
@@ -314,17 +316,19 @@ def _flow(entrypoint: str) -> Any:
     return f"{module} has no flow {name}" + (f"; did you mean {module}.{named[0]}?" if named else "")
 
 
-def _parameters(flow: Any, given: Mapping[str, Any]) -> Iterator[str]:
-    from prefect.exceptions import ParameterBindError, ParameterTypeError
+def _parameters(flow: Any, its: Deployment) -> Iterator[str]:
+    from prefect.exceptions import ParameterTypeError
 
-    known = list(flow.parameters.properties)
+    known, given = list(flow.parameters.properties), its.parameters
     for name in [n for n in given if n not in known]:
         near = difflib.get_close_matches(name, known, 1)
         meant = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'none'}"
         yield f"the flow {flow.name} takes no parameter {name}; {meant}"
+    if missing := [name for name in flow.parameters.required or () if name not in given]:
+        if its.schedules:  # a schedule gives no others; people do
+            yield f"the flow {flow.name} needs parameters that the deployment does not give: {', '.join(missing)}"
+        return
     try:
         flow.validate_parameters({n: v for n, v in given.items() if n in known})
     except ParameterTypeError as error:
         yield f"the flow {flow.name} refuses its parameters: {' '.join(str(error).split())}"
-    except ParameterBindError:  # a required one is missing; a schedule gives no others
-        yield f"the flow {flow.name} needs parameters that the deployment does not give"

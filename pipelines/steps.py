@@ -41,6 +41,10 @@ RETRIES: Mapping[str, Retry] = {
     "store_metrics": Retry(attempts=4, base_s=5, factor=2, jitter=0.5, timeout_s=300),
     "evaluate_interventions": Retry(attempts=4, base_s=5, factor=2, jitter=0.5, timeout_s=120),
     "verify": Retry(attempts=4, base_s=10, factor=2, jitter=0.5, timeout_s=1_200),
+    # Finds a store that is away, and does not wait for it.
+    "check_health": Retry(attempts=1, base_s=1, factor=2, jitter=0.5, timeout_s=110),
+    "check_policy": Retry(attempts=4, base_s=2, factor=2, jitter=0.5, timeout_s=120),
+    "plan_interventions": Retry(attempts=4, base_s=2, factor=2, jitter=0.5, timeout_s=120),
 }
 
 

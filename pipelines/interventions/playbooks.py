@@ -29,7 +29,8 @@ class Template:
     of that metric it may assume, in `unit`, both positive: below `least` it is not worth the trouble, above `most`
     nobody has reason to expect it. kinds: what it may be addressed to. preview, undo: sentences over the params,
     {target} and {size} (counted down to a multiple of five, because no sink looks into a sentence). rank: of two that
-    move the same metric, the lower is proposed first.
+    move the same metric, the lower is proposed first. effort: what it asks of the group while it lasts, 1 to 3 (`EFFORTS`);
+    a plan for a group adds these up.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Template:
     least: float
     most: float
     impact: Impact
+    effort: int
     kinds: frozenset[TargetKind]
     preview: str
     undo: str
@@ -58,6 +60,15 @@ def _params(**values: float | int | str) -> Params:
     return MappingProxyType(values)
 
 
+#: Read off what each preview says has to be done, and by whom. It is no estimate in hours: nobody has measured any.
+EFFORTS: Mapping[int, str] = MappingProxyType(
+    {
+        1: "a setting that is made once; nobody has to do anything differently",
+        2: "a setting, and everybody decides again each time it applies",
+        3: "a habit that people keep, with no setting that reminds them",
+    }
+)
+
 # The ranges are judgement: what the practice can plausibly move in a trial of some weeks. They bound what is claimed; the
 # data bounds it further (the observed 5th-95th percentile of the metric).
 _SHIPPED = (
@@ -72,6 +83,7 @@ _SHIPPED = (
         least=0.25,
         most=3.0,
         impact=Impact.LOW,
+        effort=2,
         kinds=_ANY,
         rank=1,
         params=_params(weekday="Wednesday", start="09:00", end="12:00", weeks=8),
@@ -91,6 +103,7 @@ _SHIPPED = (
         least=0.25,
         most=2.0,
         impact=Impact.LOW,
+        effort=1,
         kinds=_ANY,
         rank=2,
         params=_params(short=25, long=50, weeks=8),
@@ -110,6 +123,7 @@ _SHIPPED = (
         least=0.01,
         most=0.15,
         impact=Impact.MEDIUM,
+        effort=2,
         kinds=_ANY,
         params=_params(evening="19:00", morning="07:00", weeks=8),
         preview="For {weeks} weeks, a message that somebody in {target} (at least {size} people) writes between {evening} and"
@@ -128,6 +142,7 @@ _SHIPPED = (
         least=0.1,
         most=3.0,
         impact=Impact.MEDIUM,
+        effort=1,
         kinds=_ANY,
         params=_params(minutes=30, weeks=8),
         preview="For {weeks} weeks, notifications of group messages for {target} (at least {size} people) arrive together"
@@ -146,6 +161,7 @@ _SHIPPED = (
         least=0.5,
         most=8.0,
         impact=Impact.LOW,
+        effort=3,
         kinds=_TEAMS,
         params=_params(hours=4, weeks=8),
         preview="For {weeks} weeks, {target} (at least {size} people) agrees that an answer is due within {hours} working"

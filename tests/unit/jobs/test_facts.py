@@ -201,7 +201,7 @@ class TestFlows:
         assert (found.every, found.next_try, found.since) == (timedelta(minutes=5), NOW + timedelta(minutes=3), planned)
         assert facts.flow_fact(ledger, "incremental", planned).next_try == planned + timedelta(minutes=5)
         assert facts.flow_fact(FakeLedger(), "incremental", NOW) == FlowFact("incremental", None, timedelta(seconds=30))
-        assert found.runs[0].mode == "prefect"
+        assert not found.runs[0].asked
 
     def test_the_server_knows_the_next_start_best(self) -> None:
         api = FakeOrchestrator()
@@ -240,3 +240,15 @@ def test_times_are_aware_and_zero_is_never() -> None:
 
 def test_a_prefect_run_is_what_the_fake_says_it_is() -> None:
     assert isinstance(prefect_run(), PrefectRun)
+
+
+class TestOnDemand:
+    def test_what_people_start_is_looked_at_for_a_day_and_is_never_missed(self) -> None:
+        ledger = FakeLedger()
+        ended(ledger, "policy_check", "1", status=Status.FAILED, error="away", error_kind=ErrorKind.TRANSIENT)
+        found = flow(gathered(sources(ledger=ledger)), "policy_check")
+        assert [run.status for run in found.runs] == ["failed"]
+        assert (found.every, found.next_try, found.day.runs) == (None, None, 0)
+        ledger.clock = lambda now: now + timedelta(hours=25)  # type: ignore[method-assign]
+        later = facts.gather(sources(ledger=ledger), MACHINE, NOW + timedelta(hours=25), None)
+        assert "policy_check" not in {f.flow for f in later.flows}

@@ -142,6 +142,18 @@ class TestTheRow:
         assert (row(ledger).attempts, row(ledger).status) == (2, Status.COMPLETED)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyboardInterrupt(), "stopped by Ctrl-C, or by the signal that means the same"),
+        (SystemExit(143), "told to stop, as when a worker ends"),
+        (GeneratorExit(), "stopped before its end"),
+    ],
+)
+def test_who_was_stopped_says_what_happened_and_no_class(error: BaseException, words: str) -> None:
+    assert sentence(error) == words
+
+
 def interrupted() -> BaseException:
     """What a driver makes of a Ctrl-C in the middle of a call."""
     try:

@@ -39,7 +39,7 @@ class Told:
         self.unknown: Collection[Code] = ()
         self.order: list[str] = []
 
-    def settle(self, problems: Sequence[Problem], now: datetime, *, unknown: Collection[Code] = ()) -> None:
+    def settle(self, problems: Sequence[Problem], now: datetime, *, unknown: Collection[Code], ending: Any) -> None:
         self.problems, self.unknown = problems, unknown
         self.order.append("settle")
 
@@ -444,7 +444,9 @@ class TestWhatTheStreamLost:
         self.turns(ledger, Counted())
 
         class Dies(Told):
-            def settle(self, problems: Sequence[Problem], now: datetime, *, unknown: Collection[Code] = ()) -> None:
+            def settle(
+                self, problems: Sequence[Problem], now: datetime, *, unknown: Collection[Code], ending: Any
+            ) -> None:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
