@@ -1,4 +1,4 @@
-"""`python -m alerts`: try the channels, look at incidents, say that somebody looks after one, watch without Prefect.
+"""`python -m alerts`: try the channels, look at incidents, say who looks after one, set what is told, watch without Prefect.
 
 Exit codes as everywhere: 0 good, 1 failed, 2 wrong use or settings; and the watch's own.
 """
@@ -9,7 +9,7 @@ import argparse
 import json
 import runpy
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -18,12 +18,14 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from alerts import opening, settings
+from alerts import opening, rule_command, settings
 from alerts.channels import Channel, configured
 from alerts.dispatch import kind
 from alerts.fallback import Fallback
+from alerts.flow_rules import Away, InvalidRule
 from alerts.model import Change, Code, Failed, Incident, Message, Problem, Severity
 from alerts.policy import Case
+from alerts.rule_store import RuleStore
 from alerts.scrub import clean
 from alerts.settings import AlertSettings, WrongSettings
 from alerts.store import AlertStore
@@ -46,9 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = options.verb(options, settings.load(), _now())
         return code
-    except WrongSettings as error:
+    except (WrongSettings, InvalidRule) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG
+    except Away as error:
+        print(f"error: the rules cannot be asked: {error}", file=sys.stderr)
+        return FAILED
     except (SQLAlchemyError, OSError) as error:
         print(f"error: the incidents cannot be read: {kind(error)}; check ORGANISM_POSTGRES_URL", file=sys.stderr)
         return FAILED
@@ -60,7 +65,7 @@ def _now() -> datetime:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m alerts", description="Who is told when something is wrong.")
-    verbs = parser.add_subparsers(required=True, metavar="test | list | ack | retry | watch")
+    verbs = parser.add_subparsers(required=True, metavar="test | list | ack | retry | rules | rule | watch")
     test = verbs.add_parser("test", help="one message through every configured channel, each result reported")
     test.set_defaults(verb=_test)
     listing = verbs.add_parser("list", help="open incidents, and messages that did not arrive")
@@ -72,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     ack.set_defaults(verb=_ack)
     retry = verbs.add_parser("retry", help="try again what was given up within the last week, after a mend")
     retry.set_defaults(verb=_retry)
+    rule_command.add_to(verbs, _with_rules)
     verbs.add_parser("watch", help="one look at everything, without Prefect: watch --once, for cron or systemd")
     return parser
 
@@ -123,13 +129,12 @@ def _tried(channel: Channel, now: datetime) -> str | None:
 
 def _example(now: datetime) -> Incident:
     problem = Problem(
-        code=Code.FLOW_FAILED,
-        subject="test",
+        code=Code.TEST,
+        subject="alerts",
         severity=Severity.INFO,
-        what="This is a test of the alerts, asked for by python -m alerts test. Nothing is wrong.",
+        what="Somebody ran python -m alerts test to see whether this arrives. It does, and there is nothing to do.",
         since=now,
         works="everything",
-        fix="nothing to do",
         event=f"test {now.isoformat()}",
     )
     return Incident(f"test-{now:%Y%m%dT%H%M%S}", problem.key, problem, opened_at=now, seen_at=now)
@@ -165,6 +170,20 @@ def _place() -> Iterator[tuple[str | None, Path]]:
 
     with wiring_watch.place() as found:
         yield found
+
+
+def _with_rules(act: rule_command.Act) -> Callable[[argparse.Namespace, AlertSettings, datetime], int]:
+    """On the server, where it answers; without a store where it does not, or there is none."""
+
+    def verb(options: argparse.Namespace, _config: AlertSettings, now: datetime) -> int:
+        with _place() as (url, _), ExitStack() as stack:
+            store = opening.server(url)
+            if store is not None:
+                stack.callback(store.close)
+            print(act(options, RuleStore(store) if store else None, now))
+        return GOOD
+
+    return verb
 
 
 def _list(options: argparse.Namespace, _config: AlertSettings, now: datetime) -> int:

@@ -20,11 +20,13 @@ from uuid import uuid4
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from alerts import flow_rules
 from alerts import policy as policies
 from alerts.channels import Channel
 from alerts.fallback import Fallback
+from alerts.flow_rules import FlowRule
 from alerts.model import Change, Code, Failed, Message, Problem, Severity
-from alerts.policy import Case, Decision, Policy
+from alerts.policy import Case, Decision, Ending, Policy
 from alerts.scrub import clean, clean_problem
 from alerts.store import AlertStore, sqlite
 from alerts.tables import Delivery
@@ -42,7 +44,8 @@ _STORE_ERRORS = (SQLAlchemyError, OSError)
 class Dispatcher:
     """See the module. fallback: the file to use while the store is away; None: there is none, problems are then only logged.
 
-    A store of None means that the server did not answer: the file is used from the start.
+    A store of None means that the server did not answer: the file is used from the start. rules: what operators set for the
+    alerts of flows; they hold for everything that is told here.
     """
 
     def __init__(
@@ -51,7 +54,9 @@ class Dispatcher:
         channels: Sequence[Channel],
         policy: Policy | None = None,
         fallback: Fallback | None = None,
+        rules: Sequence[FlowRule] = (),
     ) -> None:
+        self.rules = tuple(rules)
         self._server, self._file = store, None if fallback or store else sqlite(None)
         self._channels = {channel.name: channel for channel in channels}
         self._policy = policy or Policy()
@@ -67,9 +72,19 @@ class Dispatcher:
         """
         return self._decide(problems, now, settle=False)
 
-    def settle(self, problems: Iterable[Problem], now: datetime, *, unknown: Collection[Code] = ()) -> list[Decision]:
-        """This is all that is wrong: open incidents that are not among it have recovered, if their code is not unknown."""
-        decided = self._decide(problems, now, settle=True, unknown=unknown)
+    def settle(
+        self,
+        problems: Iterable[Problem],
+        now: datetime,
+        *,
+        unknown: Collection[Code] = (),
+        ending: Ending = lambda problem: problem,
+    ) -> list[Decision]:
+        """This is all that is wrong: open incidents that are not among it have recovered, if their code is not unknown.
+
+        ending: how a problem that has is told for the last time.
+        """
+        decided = self._decide(problems, now, settle=True, unknown=unknown, ending=ending)
         self._kept(lambda store: store.forget(now - self._policy.keep), now)
         return decided
 
@@ -91,21 +106,38 @@ class Dispatcher:
                 channel.close()
 
     def _decide(
-        self, problems: Iterable[Problem], now: datetime, *, settle: bool, unknown: Collection[Code] = ()
+        self,
+        problems: Iterable[Problem],
+        now: datetime,
+        *,
+        settle: bool,
+        unknown: Collection[Code] = (),
+        ending: Ending = lambda problem: problem,
     ) -> list[Decision]:
-        clean = [clean_problem(problem) for problem in problems]
+        ruled = flow_rules.apply([clean_problem(problem) for problem in problems], self.rules, now)
         names = list(self._channels)
 
         def turn(store: AlertStore) -> list[Decision]:
             def decide(cases: Sequence[Case]) -> list[Decision]:
                 apart = store is not self._server  # whoever keeps it in a file sees no other machine
-                return policies.decide(clean, cases, self._policy, now, settle=settle, unknown=unknown, apart=apart)
+                return policies.decide(
+                    ruled.told,
+                    cases,
+                    self._policy,
+                    now,
+                    settle=settle,
+                    unknown=unknown,
+                    muted=ruled.muted,
+                    off=ruled.off,
+                    apart=apart,
+                    ending=lambda problem: clean_problem(ending(problem)),
+                )
 
             return store.turn(decide, names, self._policy, now)
 
         decided = self._kept(turn, now)
         if decided is None:
-            for problem in clean:
+            for problem in ruled.told:
                 _log.error("not kept, so told here only: %s %s", problem.key, problem.what)
         return decided or []
 

@@ -33,12 +33,18 @@ class Code(StrEnum):
     PREFECT_DOWN = "PREFECT_DOWN"
     NO_WORKER = "NO_WORKER"
     SLOT_LEAKED = "SLOT_LEAKED"
+    PROPOSAL_WAITING = "PROPOSAL_WAITING"
+    TEST = "TEST"
 
 
 class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
+
+
+#: Nothing is wrong, people are asked: told once and once more when it is answered, never escalated, never repeated.
+QUESTIONS = frozenset({Code.PROPOSAL_WAITING})
 
 
 # ------------------------------------------------------------------------------------------------ facts, from outside
@@ -48,8 +54,8 @@ class Severity(StrEnum):
 class RunFact:
     """One ended or running turn of a flow. status: scheduled, running, completed, failed, cancelled. error_kind: as in the
     ledger (transient, permanent, input, refused, timeout, interrupted, defect, crashed, never_started, lost). step: where it
-    failed. retried_steps: of `steps`, how many needed more than one attempt. result: the numbers that the run told. mode:
-    prefect or direct.
+    failed. retried_steps: of `steps`, how many needed more than one attempt. result: the numbers that the run told. asked:
+    somebody asked for this run, and it came by no schedule.
     """
 
     flow: str
@@ -67,7 +73,7 @@ class RunFact:
     link: str | None = None
     resume: str | None = None
     result: Mapping[str, float] = field(default_factory=dict)
-    mode: str = "prefect"
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +171,31 @@ class MachineFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A proposal that waits for a decision, as it may be shown: about a group, with coarse numbers. link: of its page."""
+
+    id: str
+    version: int
+    about: str
+    happens: str
+    undo: str
+    expires_at: datetime | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalFact:
+    """A proposal in its newest version. asks: None unless people may see it and decide now; then `over` is a sentence why."""
+
+    id: str
+    version: int
+    since: datetime
+    asks: Waiting | None = None
+    over: str = ""
+    withheld: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that the rules look at, at one moment. What could not be asked is None and fires nothing of its own.
 
@@ -184,6 +215,7 @@ class Facts:
     disk_of: str = ""
     machine: str = ""
     others: tuple[MachineFact, ...] = ()
+    proposals: tuple[ProposalFact, ...] | None = None
 
 
 # ------------------------------------------------------------------------------------------------ what rules say
@@ -195,7 +227,7 @@ class Problem:
 
     what: one sentence. since: when it began. stale: what is out of date because of it. works: what still works. lost: what
     is lost, usually nothing. fix: the command that mends it. event: the run or moment that was told, so that a hook that is
-    run twice tells once.
+    run twice tells once. asks: the proposal, where people are asked to decide on one and may see it.
     """
 
     code: Code
@@ -211,6 +243,7 @@ class Problem:
     fix: str = ""
     link: str | None = None
     event: str = ""
+    asks: Waiting | None = None
 
     @property
     def key(self) -> str:

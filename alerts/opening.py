@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from alerts import flow_rules
 from alerts import store as stores
 from alerts.channels import configured
 from alerts.channels.log import Log
 from alerts.dispatch import Dispatcher, kind
 from alerts.fallback import Fallback
+from alerts.flow_rules import Away, FlowRule
 from alerts.policy import Policy
+from alerts.rule_store import RuleStore
 from alerts.rules import Limits
 from alerts.settings import AlertSettings, minutes
 from alerts.store import AlertStore
@@ -48,7 +51,8 @@ def dispatcher(
 def _opened(config: AlertSettings, postgres_url: str | None, state_dir: Path, known: Collection[str]) -> Dispatcher:
     if not config.alert_enabled:
         return Dispatcher(None, [Log()], policy(config))
-    return Dispatcher(server(postgres_url), configured(config, known), policy(config), Fallback(state_dir))
+    store = server(postgres_url)
+    return Dispatcher(store, configured(config, known), policy(config), Fallback(state_dir), rules_of(store))
 
 
 def server(postgres_url: str | None) -> AlertStore | None:
@@ -65,6 +69,17 @@ def server(postgres_url: str | None) -> AlertStore | None:
     return found
 
 
+def rules_of(store: AlertStore | None) -> tuple[FlowRule, ...]:
+    """What operators set; nothing where it cannot be read, which is logged: then every alert is told, by the defaults."""
+    if store is None:
+        return ()
+    try:
+        return RuleStore(store).stored()
+    except Away as error:
+        _log.warning("the alert rules of flows cannot be read, so the defaults hold: %s", error)
+        return ()
+
+
 def policy(config: AlertSettings) -> Policy:
     return replace(
         Policy(),
@@ -77,6 +92,7 @@ def policy(config: AlertSettings) -> Policy:
     )
 
 
-def limits(config: AlertSettings) -> Limits:
-    """For `alerts.rules.problems`."""
-    return Limits(digest=config.alert_digest, digest_hour=config.alert_digest_hour)
+def limits(config: AlertSettings, rules: Sequence[FlowRule] = (), now: datetime | None = None) -> Limits:
+    """For `alerts.rules.problems`. rules: what operators set for flows, which needs `now`, too."""
+    usual = Limits(digest=config.alert_digest, digest_hour=config.alert_digest_hour)
+    return flow_rules.adjusted(usual, rules, now) if now else usual

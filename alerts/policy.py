@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from alerts.model import Change, Code, Incident, Problem, Severity
+from alerts.model import QUESTIONS, Change, Code, Incident, Problem, Severity
 from alerts.rules.causes import explained_by, explains
 
 #: Told once for each event, and closed at once: nothing is open that could recover.
 NOTES = frozenset({Code.SLO_DIGEST})
 _ORDER = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 _REMEMBERED = 40
+#: How a problem that is over is told for the last time.
+Ending = Callable[[Problem], Problem]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,10 @@ def decide(
     *,
     settle: bool,
     unknown: Collection[Code] = (),
+    muted: Collection[str] = (),
+    off: Collection[str] = (),
     apart: bool = False,
+    ending: Ending = lambda problem: problem,
 ) -> list[Decision]:
     """What to write and tell; cases that stay as they are do not come back.
 
@@ -105,9 +110,12 @@ def decide(
         problems: what is wrong. With `settle` that is all of it, and open incidents that are not among them recover.
         cases: the open ones, and those that recovered within a day.
         unknown: codes about which nobody can say anything; they do not recover.
+        muted: keys of which people do not want to hear now; what is open of them stays as it is.
+        off: keys of which they never want to hear; what is open of them is closed, and nobody is told.
         apart: other machines may find the same and cannot be seen: new incidents get a name that these would give, too.
+        ending: what a problem becomes when it is over.
     """
-    turn = _Turn(list(cases), policy, now, settle=settle, apart=apart)
+    turn = _Turn(list(cases), policy, now, settle=settle, apart=apart, ending=ending)
     wrong = _distinct(problems)
     roots = [p for p in wrong if not explained_by(p, wrong)]
     for problem in roots:
@@ -116,7 +124,8 @@ def decide(
         if problem not in roots:
             turn.absorb(problem, explained_by(problem, roots) or roots[0])
     if settle:
-        turn.clear({p.key for p in wrong}, unknown)
+        turn.silence(off)
+        turn.clear({p.key for p in wrong}.union(muted), unknown)
     return turn.decisions()
 
 
@@ -133,11 +142,13 @@ def _distinct(problems: Iterable[Problem]) -> list[Problem]:
 class _Turn:
     """One evaluation. Holds the cases as they become, and the one change of each."""
 
-    def __init__(self, cases: list[Case], policy: Policy, now: datetime, *, settle: bool, apart: bool) -> None:
+    def __init__(
+        self, cases: list[Case], policy: Policy, now: datetime, *, settle: bool, apart: bool, ending: Ending
+    ) -> None:
         self._before = {case.incident.id: case for case in cases}
         self._cases = dict(self._before)
         self._changes: dict[str, Change] = {}
-        self._policy, self._now, self._settle, self._apart = policy, now, settle, apart
+        self._policy, self._now, self._settle, self._apart, self._ending = policy, now, settle, apart, ending
 
     def decisions(self) -> list[Decision]:
         changed = (case for id_, case in self._cases.items() if case != self._before.get(id_))
@@ -165,6 +176,10 @@ class _Turn:
         """A problem that another one of this turn explains: it is kept in mind, and nobody is told."""
         if case := self._open(root.key):
             self._join(case, problem)
+
+    def silence(self, off: Collection[str]) -> None:
+        for case in [c for c in self._cases.values() if c.open and c.incident.key in off]:
+            self._keep(replace(case, incident=replace(case.incident, recovered_at=self._now)))
 
     def clear(self, wrong: Collection[str], unknown: Collection[Code]) -> None:
         """What is open and no longer wrong has recovered; what nobody can say stays as it is, and escalates."""
@@ -219,7 +234,8 @@ class _Turn:
         if case.reopened and self._now - since < self._policy.reopen_within:
             self._keep(case)
             return
-        self._tell(replace(case, incident=replace(case.incident, recovered_at=since)), Change.RECOVERED)
+        over = replace(case.incident, recovered_at=since, problem=self._ending(case.problem))
+        self._tell(replace(case, incident=over), Change.RECOVERED)
 
     def _escalate_if_due(self, case: Case) -> bool:
         incident = case.incident
@@ -280,6 +296,8 @@ class _Turn:
 
     def _is_news(self, case: Case) -> bool:
         """Other words after a while; the same words after as long as it had been open when they were told: ever rarer."""
+        if case.problem.code in QUESTIONS:
+            return False
         told = case.incident.told_at or case.incident.opened_at
         pause = self._policy.update_every
         if digest(case.problem) == case.told_digest:
@@ -340,18 +358,6 @@ def digest(problem: Problem) -> str:
     return hashlib.blake2s(text.encode(), digest_size=8).hexdigest()
 
 
-# ---------------------------------------------------------------------------------------------------------------- routes
-
-
-def route(problem: Problem, change: Change, channels: Sequence[str], policy: Policy) -> list[str]:
-    """The channels that are told of a change. An escalation goes to all."""
-    wanted = None if change is Change.ESCALATED else dict(policy.routes)[problem.severity]
-    chosen = [name for name in channels if wanted is None or name in wanted]
-    if not set(chosen) - {"log"}:
-        chosen = list(channels)  # better by mail than not at all
-    return [name for name in chosen if change is not Change.UPDATED or name not in policy.quiet]
-
-
 # --------------------------------------------------------------------------------------------------- how many in an hour
 
 
@@ -378,6 +384,7 @@ def summary(of: Sequence[tuple[Incident, Change]], channel: str, now: datetime) 
         what=f"{len(of)} more messages within an hour ({counts}). The worst: {worst.problem.what}"[:290],
         fix="python -m alerts list",
         event=f"{channel} {now.isoformat()}",
+        asks=None,
     )
     return replace(_incident(problem, now), key=f"SUMMARY:{channel}", recovered_at=now)
 

@@ -10,11 +10,12 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from alerts.model import Message, Problem
+from alerts.model import Message, Problem, Waiting
 
+_Linked = TypeVar("_Linked", Problem, Waiting)
 GONE = "[redacted]"
 #: A text is cut here before it is looked at: nothing sensible is longer, and a screenful is all that a channel shows.
 LONGEST = 20_000
@@ -63,10 +64,15 @@ def clean(text: str, known: Collection[str] = ()) -> str:
 
 def clean_problem(problem: Problem, known: Collection[str] = ()) -> Problem:
     """The problem with every text cleaned; the link is dropped if it was not clean or leads to no web page."""
-    texts = {f.name: getattr(problem, f.name) for f in fields(problem) if isinstance(getattr(problem, f.name), str)}
+    asks = _clean_texts(problem.asks, known) if problem.asks else None
+    return replace(_clean_texts(problem, known), asks=asks)
+
+
+def _clean_texts(its: _Linked, known: Collection[str]) -> _Linked:
+    texts = {f.name: getattr(its, f.name) for f in fields(its) if isinstance(getattr(its, f.name), str)}
     texts = {name: clean(text, known) for name, text in texts.items() if name not in ("code", "severity")}
-    link = problem.link if problem.link and _is_safe(problem.link, known) else None
-    return replace(problem, **texts | {"link": link})
+    link = its.link if its.link and _is_safe(its.link, known) else None
+    return replace(its, **texts | {"link": link})
 
 
 def clean_message(message: Message, known: Collection[str] = ()) -> Message:

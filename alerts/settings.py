@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,15 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from alerts import wrong_values
+
 #: Where containers find secrets as files: /run/secrets/slack_webhook_url.
 _SECRETS = Path("/run/secrets")
 _ADDRESS = re.compile(r"[^@\s,<>]+@[^@\s,<>]+")
+
+_SLACK_USER = re.compile(r"[UW][A-Z0-9]{2,30}")
+#: Slack's are 32; what is much shorter could be guessed.
+_SHORTEST_SECRET = 16
 
 
 class WrongSettings(ValueError):
@@ -35,6 +42,10 @@ class AlertSettings(BaseSettings):
     )
     slack_api_url: str = Field("https://slack.com/api", description="Slack's Web API; another one for trials")
     slack_channel: str = Field("", description="channel for the bot, such as C0123456789")
+    slack_signing_secret: SecretStr | None = Field(
+        None, description="of the Slack app: by it we know that a click on a button comes from Slack; unset: no buttons"
+    )
+    slack_users: str = Field("", description="who is who among those who click: U0123ABCD=anna; U0456EFGH=ben")
     sentry_dsn: SecretStr | None = Field(None, description="DSN of a Sentry project")
     alert_smtp_url: SecretStr | None = Field(None, description="smtp://user:password@host:587 or smtps://host:465")
     alert_email_from: str = Field("", description="sender of alert mails")
@@ -79,6 +90,22 @@ class AlertSettings(BaseSettings):
             raise ValueError("expected mail addresses, separated by commas")
         return value.strip()
 
+    @field_validator("slack_users")
+    @classmethod
+    def _are_pairs(cls, value: str) -> str:
+        slack_names(value)
+        return value.strip()
+
+    @field_validator("slack_signing_secret")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value().strip() if value else ""
+        if text and len(text) < _SHORTEST_SECRET:
+            raise ValueError(
+                f"expected at least {_SHORTEST_SECRET} characters, as Slack shows it under Basic Information"
+            )
+        return SecretStr(text) if text else None
+
     @model_validator(mode="after")
     def _are_complete(self) -> AlertSettings:
         if self.alert_smtp_url and not (self.alert_email_from and self.alert_email_to):
@@ -108,8 +135,23 @@ def load(**overrides: Any) -> AlertSettings:
     try:
         return AlertSettings(_secrets_dir=_secrets_dir(), **overrides)  # type: ignore[call-arg]  # of its base
     except ValidationError as error:
-        wrong = [_words(e["loc"], e["msg"]) for e in error.errors(include_input=False, include_url=False)]
+        wrong = [_words(dict(e)) for e in error.errors(include_input=False, include_url=False)]
         raise WrongSettings("wrong settings: " + "; ".join(wrong)) from None
+
+
+def slack_names(text: str) -> dict[str, str]:
+    """`SLACK_USERS` as Slack's id of a user to the name of ours.
+
+    Raises:
+        ValueError: it is not ID=name, separated by semicolons, or an id is there twice.
+    """
+    pairs = [part.partition("=") for part in text.split(";") if part.strip()]
+    found = {id_.strip(): name.strip() for id_, _, name in pairs}
+    if len(found) < len(pairs) or not all(_SLACK_USER.fullmatch(id_) and name for id_, name in found.items()):
+        raise ValueError(
+            "expected Slack's id of each user once and the name of ours, such as U0123ABCD=anna; U0456EFGH=ben"
+        )
+    return found
 
 
 def place() -> Place:
@@ -141,7 +183,8 @@ def _of_scheme(value: SecretStr | None, *schemes: str) -> SecretStr | None:
     return SecretStr(text)
 
 
-def _words(where: tuple[int | str, ...], message: str) -> str:
-    name = "_".join(map(str, where)).upper()
-    message = message.removeprefix("Value error, ")
-    return f"{name}: {message}" if name else message
+def _words(error: Mapping[str, Any]) -> str:
+    if not error["loc"]:  # a check of ours, of several settings together
+        return str(error["msg"]).removeprefix("Value error, ")
+    name = str(error["loc"][0])
+    return f"{name.upper()}: {wrong_values.words(AlertSettings.model_fields[name], error)}"

@@ -16,7 +16,8 @@ import psycopg
 import sqlalchemy as sa
 
 from alerts.model import Change, Incident
-from alerts.policy import Case, Decision, Policy, route
+from alerts.policy import Case, Decision, Policy
+from alerts.routes import route
 from alerts.tables import (
     Delivery,
     Status,
@@ -26,6 +27,7 @@ from alerts.tables import (
     incidents,
     metadata,
     row_of,
+    rules,
     snapshot_of,
     threads,
 )
@@ -43,7 +45,7 @@ Decide = Callable[[Sequence[Case]], Sequence[Decision]]
 
 
 def postgres(url: str) -> AlertStore:
-    """On the tables of migration 0008. Connects when it is used; waits 2 s for the server and 5 s for an answer."""
+    """On the tables of migrations 0008 and 0012. Connects when it is used; waits 2 s for the server and 5 s for an answer."""
 
     def connect() -> psycopg.Connection[Any]:
         options = (
@@ -349,11 +351,17 @@ class AlertStore:
             connection.execute(sa.update(incidents).where(incidents.c.recovered_at.is_(None)).values(ended))
 
     def forget(self, before: datetime) -> int:
-        """Remove incidents that recovered before this, with their deliveries. How many incidents."""
+        """Remove incidents that recovered before this, with their deliveries; and rules that had been replaced by then.
+
+        How many incidents.
+        """
+        newer = rules.alias("newer")
+        same = (newer.c.flow == rules.c.flow, newer.c.code == rules.c.code, newer.c.version > rules.c.version)
         old = sa.select(incidents.c.id).where(incidents.c.recovered_at < before)
         with self.locked() as connection:
             for table in (deliveries, threads):
                 connection.execute(sa.delete(table).where(table.c.incident.in_(old)))
+            connection.execute(sa.delete(rules).where(sa.exists().where(*same, newer.c.set_at < before)))
             return connection.execute(sa.delete(incidents).where(incidents.c.recovered_at < before)).rowcount
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The three tables of alerting, and how a row becomes a noun. Migration 0008 makes the same in PostgreSQL."""
+"""The tables of alerting, and how a row becomes a noun. Migrations 0008 and 0012 make the same in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from alerts.model import Change, Code, Incident, Problem, Severity
+from alerts.model import Change, Code, Incident, Problem, Severity, Waiting
 from alerts.policy import Case
 
 
@@ -139,6 +139,22 @@ threads = sa.Table(
     _text("thread"),
 )
 
+rules = sa.Table(
+    "alert_rules",
+    metadata,
+    sa.Column("flow", sa.Text, primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("cleared", sa.Boolean, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("threshold", sa.Double, nullable=True),
+    _text("severity", null=True),
+    _at("muted_until", null=True),
+    _text("note"),
+    _text("set_by"),
+    _at("set_at"),
+)
+
 
 # ------------------------------------------------------------------------------------------------------ rows and nouns
 
@@ -221,7 +237,8 @@ def snapshot_of(incident: Incident) -> dict[str, Any]:
 
 
 def _problem_out(problem: Problem) -> dict[str, Any]:
-    return {name: _out(value) for name, value in asdict(problem).items()}
+    whole = {name: _out(value) for name, value in asdict(problem).items()}
+    return whole | ({"asks": {k: _out(v) for k, v in asdict(problem.asks).items()}} if problem.asks else {})
 
 
 def _out(value: Any) -> Any:
@@ -234,6 +251,8 @@ _TIMES_OF_AN_INCIDENT = ("opened_at", "seen_at", "escalated_at", "recovered_at",
 
 def _problem_in(stored: Mapping[str, Any]) -> Problem:
     values = dict(stored) | {"code": Code(stored["code"]), "severity": Severity(stored["severity"])}
+    if asks := stored.get("asks"):
+        values["asks"] = Waiting(**dict(asks) | _times(asks, ("expires_at",)))
     return Problem(**values | _times(stored, _TIMES_OF_A_PROBLEM))
 
 

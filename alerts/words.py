@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from alerts.model import Change, Incident, Message, Severity
+from alerts.model import QUESTIONS, Change, Code, Incident, Message, Severity
 
 _SIGNS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
 _COLOURS = {Severity.CRITICAL: "#b3261e", Severity.WARNING: "#9a5b00", Severity.INFO: "#1f5fa8"}
 _GREEN = "#1b6e3c"
+_TEST = "TEST of the alerts, nothing is wrong"
 #: Slack's limits. A message above one of them is refused as a whole, so that nobody would be told.
 HEADER, TEXT, FIELD, FIELDS, BLOCKS = 150, 3_000, 2_000, 10, 50
 #: Of the line that a notification shows. Slack takes more, nobody reads more.
@@ -28,11 +29,15 @@ SCHEMA = 1
 def title(message: Message) -> str:
     """One line: state, code and subject."""
     problem = message.incident.problem
+    if problem.code is Code.TEST:
+        return _TEST
     return f"{state(message)}: {problem.code.value} ({problem.subject})"
 
 
 def state(message: Message) -> str:
     """In one word, for people: the severity while it lasts."""
+    if is_question(message):
+        return "Over" if message.change is Change.RECOVERED else "Please decide"
     if message.change in (Change.RECOVERED, Change.ESCALATED, Change.TEST):
         return message.change.value.capitalize()
     return message.incident.problem.severity.value.capitalize()
@@ -44,7 +49,7 @@ def rows(message: Message) -> Iterator[tuple[str, str]]:
     ended = _ended(message)
     yield "Since", moment(problem.since)
     if ended is not None:
-        yield "Recovered", f"{moment(ended)}, after {span(ended - problem.since)}"
+        yield ("Over" if is_question(message) else "Recovered"), f"{moment(ended)}, after {span(ended - problem.since)}"
     told = {
         "What is stale": problem.stale,
         "What still works": problem.works,
@@ -59,7 +64,9 @@ def rows(message: Message) -> Iterator[tuple[str, str]]:
 def line(message: Message) -> str:
     """The message in one line, for a log and for a notification."""
     problem, ended = message.incident.problem, _ended(message)
-    parts = [title(message), problem.what, f"since {moment(problem.since)}", problem.fix and f"fix: {problem.fix}"]
+    fix = problem.fix and f"{'see' if is_question(message) else 'fix'}: {problem.fix}"
+    parts = [title(message), problem.what, f"since {moment(problem.since)}", fix]
+    parts += [problem.link or ""] if is_question(message) else []
     if ended is not None:
         parts = [title(message), f"after {span(ended - problem.since)}", problem.what]
     return " · ".join(" ".join(part.split()) for part in parts if part)
@@ -113,6 +120,15 @@ def is_first(message: Message) -> bool:
     return message.change is Change.OPENED and message.incident.count == 1
 
 
+def is_question(message: Message) -> bool:
+    """Whether nothing is wrong, and people are asked to decide."""
+    return message.incident.problem.code in QUESTIONS
+
+
+def _says_of_command(message: Message) -> str:
+    return "The command that shows it:" if is_question(message) else "The command that fixes it:"
+
+
 def _ended(message: Message) -> datetime | None:
     """When it ended, if that is the news. What only happened, such as a loss, has ended when it is first told."""
     return message.incident.recovered_at if message.change is Change.RECOVERED else None
@@ -124,7 +140,8 @@ def _ended(message: Message) -> datetime | None:
 def subject(message: Message) -> str:
     """The same for all mails of an incident: some clients thread by it. Without line breaks."""
     problem = message.incident.problem
-    words = fitted(" ".join(f"Organism alert: {problem.code.value} ({problem.subject})".split()), 150)
+    about = _TEST if problem.code is Code.TEST else f"{problem.code.value} ({problem.subject})"
+    words = fitted(" ".join(f"Organism alert: {about}".split()), 150)
     return words if is_first(message) or message.change is Change.TEST else f"Re: {words}"
 
 
@@ -132,8 +149,8 @@ def text(message: Message) -> str:
     """The message as plain text, a line for each thing."""
     problem = message.incident.problem
     lines = [title(message), "", problem.what, "", *(f"{label}: {words}" for label, words in rows(message))]
-    lines += ["", "The command that fixes it:", f"    {problem.fix}"] if problem.fix else []
-    lines += ["", f"The run: {problem.link}"] if problem.link else []
+    lines += ["", _says_of_command(message), f"    {problem.fix}"] if problem.fix else []
+    lines += ["", f"{'Its page' if is_question(message) else 'The run'}: {problem.link}"] if problem.link else []
     return "\n".join(lines) + "\n"
 
 
@@ -146,8 +163,9 @@ def page(message: Message) -> str:
         f"<td>{escape(words)}</td></tr>"
         for label, words in rows(message)
     )
-    fix = f"<p>The command that fixes it:</p><pre>{escape(problem.fix)}</pre>" if problem.fix else ""
-    link = f'<p><a href="{escape(problem.link)}">Open the run</a></p>' if problem.link else ""
+    fix = f"<p>{_says_of_command(message)}</p><pre>{escape(problem.fix)}</pre>" if problem.fix else ""
+    opens = "Look at it and decide" if is_question(message) else "Open the run"
+    link = f'<p><a href="{escape(problem.link)}">{opens}</a></p>' if problem.link else ""
     return (
         '<!doctype html><html lang="en"><body style="font-family:sans-serif">'
         f'<h1 style="font-size:18px;color:{colour}">{escape(title(message))}</h1><p>{escape(problem.what)}</p>'
@@ -205,7 +223,7 @@ def blocks(message: Message) -> list[dict[str, Any]]:
     ]
     if problem.fix:
         command = fitted(problem.fix.replace("```", "'''"), TEXT - 100, escaped)
-        shown.append({"type": "section", "text": _marked(f"The command that fixes it:\n```{command}```")})
+        shown.append({"type": "section", "text": _marked(f"{_says_of_command(message)}\n```{command}```")})
     return [*shown, {"type": "context", "elements": [_marked(_footer(message))]}]
 
 
@@ -239,7 +257,7 @@ def _footer(message: Message) -> str:
     about = f"incident {reference(message.incident)}"
     if link is None or len(link) > TEXT - 100 or "|" in link or ">" in link:
         return about
-    return f"<{escaped(link)}|Open the run> · {about}"
+    return f"<{escaped(link)}|{'Look at it' if is_question(message) else 'Open the run'}> · {about}"
 
 
 def _field(label: str, words: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 #: Runs of this process that people were told of: a hook that comes later has nothing to add.
 _told: set[str] = set()
+_ON_REQUEST = frozenset(its.name for its in flows.ON_DEMAND)
 _NOT_TOLD = frozenset({ErrorKind.REFUSED, ErrorKind.INTERRUPTED})
 
 
@@ -118,8 +119,11 @@ def _twice(body: Callable[[int], T], config: Settings, flow: str, between: Calla
 
 def _tell(config: Settings, where: Endpoints | None, flow: str, origin: Origin, error: BaseException) -> None:
     _, kind = ending(error)
-    if kind in _NOT_TOLD or (origin.mode is Mode.DIRECT and (kind is ErrorKind.INPUT or sys.stderr.isatty())):
-        return  # nobody has to act, or who typed it has just read it
+    asked = origin.mode is Mode.DIRECT or flow in _ON_REQUEST
+    if kind in _NOT_TOLD or (kind is ErrorKind.INPUT and asked):
+        return  # nobody has to act, or who asked has just read it
+    if origin.mode is Mode.DIRECT and sys.stderr.isatty():
+        return
     step = error.step if isinstance(error, OrganismError) else None
     tell_failed(config, where, flow, origin, kind, sentence(error), step)
 

@@ -16,7 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from sqlalchemy.exc import SQLAlchemyError
 
-from alerts import opening
+from alerts import flow_rules, opening
+from alerts.flow_rules import FlowRule
 from alerts.rules import Limits
 from pipelines import command, settings, wiring_watch
 from pipelines.errors import OrganismError, PermanentError
@@ -35,7 +36,7 @@ _FRESH_S = 5.0
 
 
 def numbers(config: Settings, limits: Limits) -> bytes:
-    """Asked of every store that is there."""
+    """Asked of every store that is there. limits: of the service levels, where operators set nothing for a flow."""
     with wiring_watch.watching(config) as watched:
         now, of = utc_now(), watched.sources
         view = prefect_view.look(of.orchestrator, of.pool, now) if of.orchestrator else None
@@ -44,24 +45,28 @@ def numbers(config: Settings, limits: Limits) -> bytes:
         try:
             if of.ledger is not None:
                 figures, good = exposition.figures(of.ledger, now), last_good(of.ledger)
-                shown = Shown(facts, figures, good, _incidents(watched.postgres))
+                incidents, rules = _alerts(watched.postgres)
+                shown = Shown(facts, figures, good, incidents)
+                limits = flow_rules.adjusted(limits, rules, now)
         except OrganismError as error:  # it went away in between
             _log.warning("the ledger cannot be asked: %s", error)
         return exposition.text(shown, limits)
 
 
-def _incidents(postgres_url: str | None) -> dict[str, int] | None:
+def _alerts(postgres_url: str | None) -> tuple[dict[str, int] | None, tuple[FlowRule, ...]]:
+    """Open incidents by severity, None where they cannot be counted; and what operators set for flows."""
     store = opening.server(postgres_url)
     if store is None:
-        return None
+        return None, ()
     try:
         found = Counter(case.incident.problem.severity.value for case in store.open_cases())
+        rules = opening.rules_of(store)
     except SQLAlchemyError as error:
         _log.warning("open incidents cannot be counted: %s", type(error).__name__)
-        return None
+        return None, ()
     finally:
         store.close()
-    return {severity: found[severity] for severity in ("critical", "warning", "info")}
+    return {severity: found[severity] for severity in ("critical", "warning", "info")}, rules
 
 
 class Latest:

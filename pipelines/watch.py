@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
+from datetime import datetime
 from typing import Any
 
-from alerts import opening, rules
-from alerts.model import Code, Severity
+from alerts import flow_rules, opening, rules
+from alerts.dispatch import Dispatcher
+from alerts.model import Code, Facts, Problem, Severity
+from alerts.settings import AlertSettings
 from pipelines import account, command, settings, wiring, wiring_watch
 from pipelines.account import Origin
 from pipelines.errors import OrganismError, PermanentError, Refused, TransientError
@@ -42,15 +44,26 @@ def run_once(config: Settings, origin: Origin) -> job.Turn:
         if watched.stopped:
             raise Refused("STOPPED", _STOPPED)
         told, secrets = wiring_watch.alert_settings(), secrets_of(config)
-        judge = job.Judge(partial(rules.problems, limits=opening.limits(told)), rules.unknown)
         with (
             _accounted(watched.sources, origin) as (sources, record),
             opening.dispatcher(told, watched.postgres, wiring.state_dir(config), secrets) as dispatcher,
         ):
-            turn = job.turn(sources, judge, dispatcher, wiring_watch.machine(config), utc_now(), origin.run_id)
+            now = utc_now()
+            judge = _judge(told, dispatcher, now)
+            turn = job.turn(sources, judge, dispatcher, wiring_watch.machine(config), now, origin.run_id)
             if record:
                 record.result({**turn.numbers(), **about(turn.facts)})
             return turn
+
+
+def _judge(told: AlertSettings, dispatcher: Dispatcher, now: datetime) -> job.Judge:
+    """By the limits and severities that operators set."""
+    limits, its = opening.limits(told, dispatcher.rules, now), dispatcher.rules
+
+    def problems(facts: Facts) -> list[Problem]:
+        return flow_rules.graded(rules.problems(facts, limits), its)
+
+    return job.Judge(problems, rules.unknown, lambda problem: flow_rules.hushed(problem, its, now), rules.ended)
 
 
 @contextmanager
@@ -106,8 +119,12 @@ def _turn(config: Settings, *, as_json: bool) -> int:
         command.say(f"error: {error}")
         return command.exit_code(error)
     print(json.dumps(as_dict(turn)) if as_json else in_words(turn), flush=True)
-    wrong = any(problem.severity is not Severity.INFO for problem in turn.problems)  # a digest is news, not trouble
-    return command.FAILED if wrong else command.GOOD
+    return command.FAILED if _wrong(turn) else command.GOOD
+
+
+def _wrong(turn: job.Turn) -> list[Problem]:
+    """What people hear of, without digests: they are news, not trouble."""
+    return [p for p in turn.problems if p.severity is not Severity.INFO and p.key not in turn.hushed]
 
 
 def as_dict(turn: job.Turn) -> dict[str, Any]:
@@ -120,6 +137,7 @@ def as_dict(turn: job.Turn) -> dict[str, Any]:
             "what": problem.what,
             "since": problem.since.isoformat(),
             "fix": problem.fix,
+            **({"hushed": turn.hushed[problem.key]} if problem.key in turn.hushed else {}),
         }
         for problem in turn.problems
     ]
@@ -128,13 +146,13 @@ def as_dict(turn: job.Turn) -> dict[str, Any]:
 
 def named(turn: job.Turn) -> str:
     """`STORE_DOWN redis, DRIFT graph`; `nothing is wrong`."""
-    wrong = [f"{p.code.value} {p.subject}" for p in turn.problems if p.severity is not Severity.INFO]
-    return ", ".join(wrong) or "nothing is wrong"
+    return ", ".join(f"{p.code.value} {p.subject}" for p in _wrong(turn)) or "nothing is wrong"
 
 
 def in_words(turn: job.Turn) -> str:
     lines = [
-        f"{p.severity.value}: {p.what} [{p.code.value} {p.subject}]" + (f"\n  {p.fix}" if p.fix else "")
+        f"{turn.hushed.get(p.key, p.severity.value)}: {p.what} [{p.code.value} {p.subject}]"
+        + (f"\n  {p.fix}" if p.fix else "")
         for p in turn.problems
     ]
     done = {name: count for name, count in turn.numbers().items() if count and name != "problems"}

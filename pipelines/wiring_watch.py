@@ -5,12 +5,11 @@ Beside wiring.py because the watch opens stores in another way than the flows do
 
 from __future__ import annotations
 
-import hashlib
 import json
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +18,7 @@ from pydantic import SecretStr
 import alerts.settings
 from alerts import opening
 from alerts.fallback import Fallback
-from alerts.model import Incident
+from alerts.model import QUESTIONS, Incident
 from alerts.settings import AlertSettings, WrongSettings
 from pipelines import embedded, settings, wiring
 from pipelines.embedded import Server
@@ -27,9 +26,11 @@ from pipelines.errors import InvalidInput, OrganismError, PermanentError
 from pipelines.events.dead_letters import RedisDeadLetters
 from pipelines.events.stream import RedisStream
 from pipelines.graph.store import Neo4jGraph
+from pipelines.interventions.policy import Rules
 from pipelines.interventions.store import PostgresProposals
+from pipelines.jobs.asking import Asking
 from pipelines.jobs.facts import Machine, Sources
-from pipelines.jobs.resources import disk_share, memory_share
+from pipelines.jobs.resources import disk_share, machine_name, memory_share
 from pipelines.orchestrator import place as prefect_place
 from pipelines.orchestrator import store as orchestrator
 from pipelines.postgres import open_pool
@@ -76,6 +77,9 @@ def watching(config: Settings) -> Iterator[Watched]:
             orchestrator=prefect(stack, place) if place else None,
             away=opener.away,
             pool=prefect_place.pool(),
+            asking=opener.open(
+                "postgres", partial(_asking, config), postgres if "postgres" not in opener.away else None
+            ),
         )
         yield Watched(sources, postgres, stopped=urls is None and place is None and not any(given.values()))
 
@@ -112,6 +116,17 @@ def place() -> Iterator[tuple[str | None, Path]]:
 
 
 @contextmanager
+def _asking(config: Settings, postgres: str) -> Iterator[Asking]:
+    """Only to be looked at: neither the key of the audit log nor the rules are asked for."""
+    if config.shadow:
+        yield Asking(None, config.min_group_size)
+        return
+    with open_pool(postgres, size=1) as pool:
+        store = PostgresProposals(pool, b"", Rules())
+        yield Asking(store, config.min_group_size, config.api_url)
+
+
+@contextmanager
 def proposals(config: Settings, postgres: str | None) -> Iterator[PostgresProposals | None]:
     """Where PostgreSQL is; None where it is embedded and not running."""
     if postgres is None:
@@ -122,14 +137,17 @@ def proposals(config: Settings, postgres: str | None) -> Iterator[PostgresPropos
 
 
 def open_incidents(config: Settings, postgres: str | None) -> list[Incident]:
-    """As the server has them; while it is away, as the file in the state directory has them. The oldest first."""
+    """As the server has them; while it is away, as the file in the state directory has them. The oldest first.
+
+    A question that waits for an answer is none: nothing is wrong.
+    """
     with ExitStack() as stack:
         file = Fallback(wiring.state_dir(config))
         store = opening.server(postgres) or (file.open() if file.path.exists() else None)
         if store is None:
             return []
         stack.callback(store.close)
-        return [case.incident for case in store.open_cases()]
+        return [case.incident for case in store.open_cases() if case.problem.code not in QUESTIONS]
 
 
 def alert_settings() -> AlertSettings:
@@ -143,11 +161,6 @@ def alert_settings() -> AlertSettings:
 def machine(config: Settings) -> Machine:
     where = wiring.state_dir(config)
     return Machine(memory_share, lambda: disk_share(where), "the state directory", machine_name())
-
-
-def machine_name() -> str:
-    """Tells machines apart. What a machine is called may be the name of a person, and alerts go to third parties."""
-    return f"machine {hashlib.blake2s(socket.gethostname().encode(), digest_size=3).hexdigest()}"
 
 
 def prefect(stack: ExitStack, place: prefect_place.Place) -> orchestrator.PrefectApi:
@@ -186,7 +199,11 @@ def _given(config: Settings) -> dict[Server, object | None]:
 def _running(config: Settings, given: Mapping[Server, object | None]) -> Iterator[embedded.Urls | None]:
     """Those embedded servers that are up and that no setting replaces; None when there are none."""
     where = wiring.state_dir(config)
-    wanted = frozenset(s for s in embedded.pids(where) if given[s] is None)
+    try:
+        wanted = frozenset(s for s in embedded.pids(where) if given[s] is None)
+    except PermissionError:
+        words = f"{where} belongs to another user, and nothing in it can be read"
+        raise PermanentError(f"{words}; run this as that user, or set ORGANISM_STATE_DIR") from None
     if not wanted:
         yield None
         return

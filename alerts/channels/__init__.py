@@ -65,7 +65,7 @@ def configured(config: AlertSettings, known: Collection[str] = ()) -> list[Chann
 def secrets_of(config: AlertSettings) -> frozenset[str]:
     """Every secret of the settings, and the parts of those that are URLs."""
     names = ("slack_webhook_url", "slack_bot_token", "sentry_dsn", "alert_smtp_url", "alert_webhook_url")
-    given = [_open(getattr(config, name)) for name in (*names, "alert_webhook_secret")]
+    given = [_open(getattr(config, name)) for name in (*names, "alert_webhook_secret", "slack_signing_secret")]
     return frozenset(part for secret in given if secret for part in scrub.secrets_of(secret))
 
 
@@ -76,9 +76,10 @@ def _slack(config: AlertSettings) -> list[Channel]:
     from alerts.channels import slack
 
     token, url = _open(config.slack_bot_token), _open(config.slack_webhook_url)
+    heard = _open(config.slack_signing_secret) is not None
     if token:
-        return [slack.SlackBot(token, config.slack_channel, config.slack_api_url)]
-    return [slack.SlackWebhook(url)] if url else []
+        return [slack.SlackBot(token, config.slack_channel, config.slack_api_url, buttons=heard)]
+    return [slack.SlackWebhook(url, buttons=heard)] if url else []
 
 
 def _sentry(config: AlertSettings, known: Collection[str]) -> list[Channel]:

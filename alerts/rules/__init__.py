@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from alerts.model import Code, Facts, PrefectFact, Problem
-from alerts.rules import levels, runs, system
+from alerts.rules import levels, proposals, runs, system
 from alerts.rules.causes import EXPLAINS, explains
 from alerts.rules.limits import Limits
+from alerts.rules.proposals import ended
 from alerts.rules.runs import flow_failed
 
-__all__ = ["EXPLAINS", "RULES", "Limits", "explains", "flow_failed", "problems", "unknown"]
+__all__ = ["EXPLAINS", "RULES", "Limits", "ended", "explains", "flow_failed", "problems", "unknown"]
 
 Rule = Callable[[Facts, Limits], Iterator[Problem]]
 
@@ -37,6 +38,7 @@ RULES: tuple[Rule, ...] = (
     runs.retried_too_often,
     runs.slow,
     system.queue_long,
+    proposals.waiting,
     levels.digest,
 )
 
@@ -80,6 +82,8 @@ def _silent(facts: Facts) -> Iterator[Code]:
         yield from (Code.STALE_GRAPH, Code.ENTRIES_LOST, Code.STREAM_RESET)
     if facts.drift is None:
         yield Code.DRIFT
+    if facts.proposals is None:
+        yield Code.PROPOSAL_WAITING
     if (facts.memory_share is None and facts.disk_share is None) or (facts.machine and not facts.flows):
         yield Code.RESOURCES  # what other machines told is in the ledger
 

@@ -49,7 +49,7 @@ def _levels(facts: Facts, limits: Limits) -> tuple[list[str], list[str]]:
     """In words, those that were kept and those that were not."""
     said: tuple[list[str], list[str]] = ([], [])
     for flow in facts.flows:
-        for words, good in _of_flow(flow, limits):
+        for words, good in _of_flow(flow, limits.of(flow.flow)):
             said[0 if good else 1].append(words)
     queue = facts.prefect.queue if facts.prefect else None
     if queue is not None:
@@ -60,7 +60,8 @@ def _levels(facts: Facts, limits: Limits) -> tuple[list[str], list[str]]:
 def _of_flow(flow: FlowFact, limits: Limits) -> Iterator[tuple[str, bool]]:
     """By the figures of the day, which Prometheus is told, too."""
     day = flow.day
-    if day.runs < limits.slo_runs or day.success is None:
+    left_out = limits.digest == "never"
+    if left_out or day.runs < limits.slo_runs or day.success is None:
         return
     yield (
         f"{flow.flow} success {share(day.success)} of {many(day.runs, 'run')} (goal > {share(limits.slo_success)})",

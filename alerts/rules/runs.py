@@ -16,7 +16,6 @@ from alerts.rules.words import long, many, of_flow, sentence, share
 COMPLETED, FAILED, CANCELLED, RUNNING = "completed", "failed", "cancelled", "running"
 #: Kinds that nobody is paged for: a rule said no; somebody, or a worker that was told to stop, ended it.
 _QUIET = frozenset({"refused", "interrupted"})
-_TYPED = ("direct", "input")
 _CODES = {"crashed": Code.ZOMBIE_RUN, "lost": Code.ZOMBIE_RUN, "never_started": Code.NEVER_STARTED}
 _WORDS = {
     Code.FLOW_FAILED: "failed",
@@ -55,8 +54,8 @@ def flow_failed(run: RunFact, flow: FlowFact | None = None) -> Problem | None:
 
 
 def _is_quiet(run: RunFact) -> bool:
-    """Who gave wrong input at a terminal has read so there, and the flow works as before."""
-    return run.error_kind in _QUIET or (run.mode, run.error_kind) == _TYPED
+    """Who gave wrong input has read so, and the flow works as before."""
+    return run.error_kind in _QUIET or (run.asked and run.error_kind == "input")
 
 
 def code_of(run: RunFact) -> Code:
@@ -198,14 +197,14 @@ def _was_ended(flow: str, name: str, since: datetime, facts: Facts) -> Problem:
 def retried_too_often(facts: Facts, limits: Limits) -> Iterator[Problem]:
     """Of the steps of the last runs, too many needed more than one attempt."""
     for flow in facts.flows:
-        runs = ended(flow, facts, limits)
+        runs, most = ended(flow, facts, limits), limits.of(flow.flow).retry_rate
         steps, retried = sum(r.steps for r in runs), sum(r.retried_steps for r in runs)
-        if steps >= limits.retry_steps and retried / steps > limits.retry_rate:
+        if steps >= limits.retry_steps and retried / steps > most:
             yield _warning(
                 Code.RETRY_RATE,
                 flow,
                 f"{flow.flow}: {share(retried / steps)} of the steps of the last {many(len(runs), 'run')} needed a retry;"
-                f" more than {share(limits.retry_rate)} is too many.",
+                f" more than {share(most)} is too many.",
                 since=min(r.started_at for r in runs if r.started_at),
                 fix="python -m deployments doctor",
             )
@@ -218,27 +217,33 @@ def ended(flow: FlowFact, facts: Facts, limits: Limits) -> list[RunFact]:
 
 
 def slow(facts: Facts, limits: Limits) -> Iterator[Problem]:
-    """The newest run takes or took much longer than normal; the median of good runs is what is normal."""
+    """The newest run takes or took much longer than normal, or than an operator set."""
     for flow in facts.flows:
         run = next((r for r in flow.runs if r.status in (COMPLETED, RUNNING)), None)
-        normal = _normal(flow.runs, run, limits)
-        seconds = _seconds(run, facts.now) if run else None
-        if run is None or normal is None or seconds is None:
-            continue
-        enough = max(
-            limits.slow_floor, flow.slow / 2
-        ).total_seconds()  # runs of an empty stream make any other look slow
-        if seconds > max(limits.slow_factor * normal, enough):
+        seconds, most = _seconds(run, facts.now) if run else None, _most(flow, run, limits.of(flow.flow))
+        if run and seconds is not None and most is not None and seconds > most[0]:
             verb = "has been running for" if run.status == RUNNING else "took"
             yield _warning(
                 Code.SLOW_RUN,
                 flow,
-                f"{flow.flow} {verb} {long(seconds)}; normal is {long(max(1.0, normal))} (median of its good runs).",
+                f"{flow.flow} {verb} {long(seconds)}; {most[1]}.",
                 since=run.started_at or facts.now,
                 fix="python -m pipelines.status",
                 link=run.link,
                 event=run.run_id,
             )
+
+
+def _most(flow: FlowFact, run: RunFact | None, limits: Limits) -> tuple[float, str] | None:
+    """So many seconds are still good, and why. The median of good runs is what is normal."""
+    if limits.slow_after is not None:
+        return limits.slow_after.total_seconds(), f"more than {long(limits.slow_after)} is set as slow"
+    normal = _normal(flow.runs, run, limits)
+    if normal is None:
+        return None
+    enough = max(limits.slow_floor, flow.slow / 2).total_seconds()  # runs of an empty stream make any other look slow
+    words = f"normal is {long(max(1.0, normal))} (median of its good runs)"
+    return max(limits.slow_factor * normal, enough), words
 
 
 def _normal(runs: Sequence[RunFact], without: RunFact | None, limits: Limits) -> float | None:
@@ -277,7 +282,8 @@ def _not_started(flow: FlowFact, facts: Facts, limits: Limits) -> tuple[str, dat
     last = next((r.started_at or r.ended_at for r in flow.runs if r.status != "scheduled"), None)
     begun = last or flow.since
     going = any(r.status == RUNNING for r in flow.runs)
-    if begun is None or going or facts.now - begun <= 2 * flow.every + limits.schedule_grace:
+    most = limits.of(flow.flow).missed * flow.every + limits.schedule_grace
+    if begun is None or going or facts.now - begun <= most:
         return None
     how = f"was not started for {long(facts.now - begun)}" if last else f"never ran, for {long(facts.now - begun)}"
     return f"{flow.flow} {how}; it should be every {long(flow.every)}.", begun + flow.every

@@ -35,7 +35,7 @@ def stale_graph(facts: Facts, limits: Limits) -> Iterator[Problem]:
     if stream is None or not stream.unread:
         return
     times = [at for at in (stream.oldest_unread_at, facts.applied_at) if at]
-    if times and now - max(times) > limits.stale:
+    if times and now - max(times) > limits.of("incremental").stale:
         waiting = many(stream.unread, "entry waits", "entries wait")
         yield Problem(
             code=Code.STALE_GRAPH,
@@ -109,9 +109,9 @@ def stream_reset(facts: Facts, _limits: Limits) -> Iterator[Problem]:
 def dead_letters(facts: Facts, limits: Limits) -> Iterator[Problem]:
     """Too much of what was read in the last day can never be applied."""
     for flow in facts.flows:
-        sums = flow.day.sums
+        sums, most = flow.day.sums, limits.of(flow.flow).dead_share
         read, dead = (sums[name].total if name in sums else 0 for name in ("read", "dead_letters"))
-        if dead > limits.dead_share * read and (read >= limits.dead_read or dead > limits.dead_count):
+        if dead > most * read and (read >= limits.dead_read or dead > limits.dead_count):
             part = f" ({share(dead / read)})" if read else ""
             yield Problem(
                 code=Code.DEAD_LETTERS,
@@ -119,7 +119,7 @@ def dead_letters(facts: Facts, limits: Limits) -> Iterator[Problem]:
                 severity=Severity.WARNING,
                 what=sentence(
                     f"{dead:,.0f} of {many(read, 'entry', 'entries')}{part} went to the dead letters;"
-                    f" more than {share(limits.dead_share)} is too many."
+                    f" more than {share(most)} is too many."
                 ),
                 since=sums["dead_letters"].since,
                 stale="the graph lacks these interactions until they are replayed",

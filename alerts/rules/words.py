@@ -20,7 +20,9 @@ class Effect:
     fix: str
 
 
+_ALL = "all other flows and all results"
 _OTHER = Effect("what this flow makes", "the other flows", "python -m pipelines.status")
+#: Every flow that there is: those that run on a schedule, then those that are started by people.
 FLOWS: Mapping[str, Effect] = {
     "incremental": Effect(
         "the graph: new interactions wait in the stream",
@@ -32,10 +34,13 @@ FLOWS: Mapping[str, Effect] = {
         "the graph is kept up to date; earlier results can be read",
         "python -m pipelines.full",
     ),
-    "verify": Effect(
-        "the comparison of graph and archive", "all other flows and all results", "python -m pipelines.verify"
+    "verify": Effect("the comparison of graph and archive", _ALL, "python -m pipelines.verify"),
+    "watch": Effect("this watch itself", _ALL, "python -m alerts watch --once"),
+    "health_monitoring": Effect("nothing: it was asked for", _ALL, "python -m pipelines.health_monitoring"),
+    "policy_check": Effect("nothing: it was asked for", _ALL, "python -m pipelines.policy_check --proposal ID"),
+    "intervention_planning": Effect(
+        "nothing: it was asked for", _ALL, "python -m pipelines.intervention_planning TEAM"
     ),
-    "watch": Effect("this watch itself", "all other flows and all results", "python -m alerts watch --once"),
 }
 STORES: Mapping[str, Effect] = {
     "redis": Effect(

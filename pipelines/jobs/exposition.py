@@ -114,7 +114,7 @@ def _of_levels(of: Iterable[FlowFigures], limits: Limits) -> Iterator[Metric]:
     shares = [
         ({"flow": f.name, "level": level}, goal)
         for f in FLOWS
-        for level, goal in (("success", limits.slo_success), ("retry", limits.slo_retry))
+        for level, goal in (("success", limits.of(f.name).slo_success), ("retry", limits.slo_retry))
     ]
     yield _gauge("slo_ratio", "Share of runs that succeeded, and of steps that were repeated, in the last day.", rates)
     yield _gauge("slo_goal", "Success: at least; retry and seconds: at most.", [*shares, *slow])

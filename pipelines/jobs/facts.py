@@ -14,14 +14,16 @@ from alerts.model import (
     FlowFact,
     MachineFact,
     PrefectFact,
+    ProposalFact,
     RunFact,
     StoreFact,
     StreamFact,
     SumFact,
 )
 from pipelines.errors import OrganismError
-from pipelines.jobs import prefect_view
-from pipelines.jobs.flows import BY_NAME, FLOWS, VERIFY, WATCH, Flow
+from pipelines.jobs import asking, prefect_view
+from pipelines.jobs.asking import Asking
+from pipelines.jobs.flows import BY_NAME, ON_DEMAND, VERIFY, WATCH, Flow
 from pipelines.jobs.prefect_view import View
 from pipelines.model import Lane
 from pipelines.ports import DeadLetters, Graph, Ledger, Orchestrator, Stream
@@ -35,6 +37,7 @@ DAY = timedelta(days=1)
 _MACHINE_HEARD = timedelta(hours=1)
 #: What began just now, while we asked, is of the day, too.
 _A_MOMENT = timedelta(minutes=1)
+_ON_REQUEST = frozenset(flow.name for flow in ON_DEMAND)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Sources:
     """What there is to ask; None where it is not (no Prefect, an embedded server that nobody started).
 
     away: for stores that could not even be opened (redis, graph, postgres), what they said.
-    pool: the work pool whose workers count.
+    pool: the work pool whose workers count. asking: where to look for what people are asked.
     """
 
     ledger: Ledger | None = None
@@ -52,6 +55,7 @@ class Sources:
     orchestrator: Orchestrator | None = None
     away: Mapping[str, str] = field(default_factory=dict)
     pool: str = ""
+    asking: Asking | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,12 @@ def gather(sources: Sources, machine: Machine, now: datetime, view: View | None)
         stream_ = pool.submit(asked.of, "redis", lambda: _stream(sources.stream, sources.letters))
         applied_ = pool.submit(asked.of, "graph", lambda: _applied_at(sources.graph))
         told = asked.of("postgres", lambda: _ledger(sources.ledger, now))
+        proposals = asked.of("postgres", lambda: _proposals(sources.asking, now)) if told else None
     runs = told.runs if told else {}
     drift, drift_at = _drift(runs.get(VERIFY.name, []))
     return Facts(
         now=now,
-        flows=tuple(_flow(flow, told, now, sources.orchestrator, view) for flow in FLOWS) if told else (),
+        flows=_flows(told, now, sources.orchestrator, view) if told else (),
         stores=_stores(sources, asked.said),
         stream=_with_losses(stream_.result(), told.marks if told else (), now),
         applied_at=applied_.result(),
@@ -101,6 +106,7 @@ def gather(sources: Sources, machine: Machine, now: datetime, view: View | None)
         disk_of=machine.disk_of,
         machine=machine.name,
         others=_others(runs.get(WATCH.name, []), machine, now),
+        proposals=proposals,
     )
 
 
@@ -129,12 +135,22 @@ def _ledger(ledger: Ledger | None, now: datetime) -> _Told | None:
     if ledger is None:
         return None
     return _Told(
-        runs={flow.name: ledger.find(flow_name=flow.name, limit=_RUNS) for flow in FLOWS},
+        runs={name: _runs(ledger, flow, now) for name, flow in BY_NAME.items()},
         figures=figures(ledger, now),
         good=last_good(ledger),
         first_seen=ledger.first_seen(),
         marks=tuple(ledger.stream_marks(now - DAY)),
     )
+
+
+def _proposals(of: Asking | None, now: datetime) -> tuple[ProposalFact, ...] | None:
+    return asking.asked(of, now) if of else None
+
+
+def _runs(ledger: Ledger, flow: Flow, now: datetime) -> list[Run]:
+    """The newest first. Of a flow without a schedule those of a day: nobody has to run it again for its failure to end."""
+    since = now - DAY if flow.every is None else None
+    return ledger.find(flow_name=flow.name, since=since, limit=_RUNS)
 
 
 def figures(ledger: Ledger, now: datetime) -> dict[str, FlowFigures]:
@@ -144,7 +160,7 @@ def figures(ledger: Ledger, now: datetime) -> dict[str, FlowFigures]:
 
 def last_good(ledger: Ledger) -> dict[str, datetime]:
     """When a run of each flow last completed, however long ago."""
-    newest = {f.name: ledger.find(flow_name=f.name, statuses=[Status.COMPLETED], limit=1) for f in FLOWS}
+    newest = {name: ledger.find(flow_name=name, statuses=[Status.COMPLETED], limit=1) for name in BY_NAME}
     return {name: run.completed_at for name, runs in newest.items() for run in runs if run.completed_at}
 
 
@@ -193,13 +209,19 @@ def flow_fact(ledger: Ledger, flow: str, now: datetime) -> FlowFact:
     its = BY_NAME[flow]
     good = ledger.find(flow_name=flow, statuses=[Status.COMPLETED], limit=1)
     told = _Told(
-        runs={flow: ledger.find(flow_name=flow, limit=_RUNS)},
+        runs={flow: _runs(ledger, its, now)},
         figures={},
         good={run.flow_name: run.completed_at for run in good if run.completed_at},
         first_seen=ledger.first_seen(),
         marks=(),
     )
     return _flow(its, told, now)
+
+
+def _flows(told: _Told, now: datetime, api: Orchestrator | None, view: View | None) -> tuple[FlowFact, ...]:
+    """Of those without a schedule the ones that somebody started."""
+    seen = (flow for name, flow in BY_NAME.items() if flow.every or told.runs[name])
+    return tuple(_flow(flow, told, now, api, view) for flow in seen)
 
 
 def _flow(
@@ -215,7 +237,7 @@ def _flow(
         runs=tuple(run_fact(run, link=_link(run, api)) for run in runs),
         next_try=prefect_view.next_start(view, flow.name) if view and not view.words else _next(flow, runs, now),
         since=since,
-        day=_day(figures, runs, api) if figures else DayFact(),
+        day=_day(figures, runs, api) if figures and flow.every else DayFact(),  # nothing was promised of the others
         good_at=told.good.get(flow.name),
     )
 
@@ -252,6 +274,8 @@ def _sum(said: Sum, links: Mapping[str, str | None]) -> SumFact:
 def _next(flow: Flow, runs: list[Run], now: datetime) -> datetime | None:
     """By the last start that was planned, where the server cannot be asked."""
     planned = max((run.scheduled_at for run in runs if run.scheduled_at), default=None)
+    if flow.every is None:
+        return None
     return planned + flow.every * (max(now - planned, flow.every * 0) // flow.every + 1) if planned else None
 
 
@@ -277,7 +301,7 @@ def run_fact(run: Run, *, link: str | None = None, step: str | None = None) -> R
         link=link,
         resume=_resume(run),
         result={k: float(v) for k, v in run.result.items() if isinstance(v, (int, float))},
-        mode=run.mode.value,
+        asked=run.mode is Mode.DIRECT or run.flow_name in _ON_REQUEST,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -36,24 +36,36 @@ _MOST = 500
 class Dispatcher(Protocol):
     """What is needed of `alerts.dispatch.Dispatcher`."""
 
-    def settle(self, problems: Sequence[Problem], now: datetime, *, unknown: Collection[Code] = ()) -> object: ...
+    def settle(
+        self,
+        problems: Sequence[Problem],
+        now: datetime,
+        *,
+        unknown: Collection[Code],
+        ending: Callable[[Problem], Problem],
+    ) -> object: ...
 
     def deliver(self, now: datetime) -> object: ...
 
 
 @dataclass(frozen=True)
 class Judge:
-    """The alert rules: what is wrong, and what nobody can say because it could not be asked."""
+    """The alert rules: what is wrong, what nobody can say because it could not be asked, why nobody hears of a problem,
+    and how one is told that is over.
+    """
 
     problems: Callable[[Facts], Sequence[Problem]]
     unknown: Callable[[Facts], Collection[Code]]
+    hushed: Callable[[Problem], str | None] = lambda _: None
+    ended: Callable[[Problem, Facts], Problem] = lambda problem, _: problem
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What was found and done. crashed: run ids that Prefect was told of; released: slots by limit.
 
-    refused: sentences of what was decided and could not be done; the next turn tries again.
+    refused: sentences of what was decided and could not be done; the next turn tries again. hushed: by their keys, why
+    nobody is told of some of the problems.
     """
 
     facts: Facts
@@ -63,6 +75,7 @@ class Turn:
     crashed: tuple[str, ...] = ()
     released: Mapping[str, int] | None = None
     refused: tuple[str, ...] = ()
+    hushed: Mapping[str, str] = field(default_factory=dict)
 
     def numbers(self) -> dict[str, int]:
         return {
@@ -85,12 +98,13 @@ def turn(sources: Sources, judge: Judge, dispatcher: Dispatcher, machine: Machin
     facts = gather(sources, machine, rows.now if rows else now, after)
     facts = replace(facts, prefect=_with_what_was_mended(facts.prefect, view, crashed, released))
     problems = tuple(judge.problems(facts))
-    dispatcher.settle(problems, now, unknown=judge.unknown(facts))
+    dispatcher.settle(problems, now, unknown=judge.unknown(facts), ending=lambda over: judge.ended(over, facts))
     _note_stream(
         sources.ledger, facts.stream, now, hands
     )  # only now: what was not settled is found again by the next turn
     dispatcher.deliver(now)
-    return Turn(facts, problems, reaped, closed, crashed, released, tuple(hands.refused))
+    hushed = {p.key: why for p in problems if (why := judge.hushed(p))}
+    return Turn(facts, problems, reaped, closed, crashed, released, tuple(hands.refused), hushed)
 
 
 def _look(sources: Sources, now: datetime) -> View | None:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.model import Change, Code, Problem, Severity
-from alerts.policy import Case, Policy, decide, digest, route, summary, within_limit
+from alerts.policy import Case, Policy, decide, digest, summary, within_limit
+from alerts.routes import route
 from tests.support.fakes_alerts import DIGEST, DOWN, FAILED, HOUR, MINUTE, NOW, WARNING, later, problem
 
 POLICY = Policy()

@@ -40,6 +40,7 @@ def test_when_all_is_well_no_rule_speaks() -> None:
         drift=0,
         memory_share=0.5,
         disk_share=0.5,
+        proposals=(),
     )
     assert codes(well) == []
     assert rules.unknown(well) == set()
@@ -222,11 +223,11 @@ def test_a_flow_that_never_ran_counts_from_when_there_was_something_to_run_it() 
 
 
 def test_wrong_input_that_was_typed_pages_nobody_and_says_nothing_of_the_flow() -> None:
-    typo = bad(5, "input", mode="direct")
+    typo = bad(5, "input", asked=True)
     assert flow_failed(typo) is None
     assert codes(facts(flow(typo, run(10)))) == []
     assert codes(facts(flow(typo, bad(10)))) == [Code.FLOW_FAILED]
-    assert codes(facts(flow(bad(5, "input", mode="prefect"), run(10)))) == [Code.FLOW_FAILED], "nobody sits there"
+    assert codes(facts(flow(bad(5, "input", asked=False), run(10)))) == [Code.FLOW_FAILED], "nobody sits there"
 
 
 # ---------------------------------------------------------------------------------------------- stream and graph
@@ -403,7 +404,7 @@ def test_the_digest_waits_for_its_hour_and_for_monday() -> None:
 def test_facts_that_are_missing_fire_nothing_and_are_unknown() -> None:
     nothing = facts()
     assert rules.problems(nothing) == []
-    assert rules.unknown(nothing) == set(Code) - {Code.SLO_DIGEST}
+    assert rules.unknown(nothing) == set(Code) - {Code.SLO_DIGEST, Code.TEST}
 
 
 def test_a_stream_that_is_away_takes_back_no_loss() -> None:

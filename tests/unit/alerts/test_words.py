@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts import words
-from alerts.model import Change, Severity
+from alerts.model import Change, Message, Severity
 from tests.support.alerting import NOW, PROBLEM, came_back, message
 from tests.support.sinks import wrong_content
 
@@ -192,3 +192,21 @@ def test_what_only_happened_is_not_said_to_have_recovered() -> None:
     opened = message()
     happened = replace(opened, incident=replace(opened.incident, recovered_at=NOW))
     assert "ecovered" not in words.text(happened) + words.line(happened)
+
+
+def test_a_test_is_unmistakable_wherever_it_arrives() -> None:
+    from alerts.__main__ import _example
+
+    test = Message(_example(NOW), Change.TEST)
+    sent = {
+        "log": words.line(test),
+        "mail": words.subject(test),
+        "body": words.text(test),
+        "page": words.page(test),
+        "slack": words.notice(test) + str(words.blocks(test)),
+        "webhook": str(words.as_json(test, NOW)),
+    }
+    assert all("TEST" in text for text in sent.values())
+    assert not [name for name, text in sent.items() if "FAILED" in text or "fix:" in text]
+    assert words.title(test) == "TEST of the alerts, nothing is wrong"
+    assert words.as_json(test, NOW)["problem"]["code"] == "TEST"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from alerts.channels import Scrubbed, configured, secrets_of
 from alerts.channels.log import Log
-from alerts.model import Change, Failed, Message, Severity
+from alerts.model import Change, Failed, Message, Problem, Severity, Waiting
 from alerts.settings import AlertSettings
 from tests.support.alerting import NOW, message
 
@@ -23,6 +24,7 @@ ALL = {
     "alert_email_to": "a@corp.example, b@corp.example",
     "alert_webhook_url": "https://hook.example/alerts",
     "alert_webhook_secret": "webhook-secret",
+    "slack_signing_secret": "8f742231b10e8888abcd99yyyzzz85a5",
 }
 BOT = {"slack_bot_token": "xoxb-1-2-abc", "slack_channel": "C1"}
 
@@ -82,8 +84,26 @@ class Keeps:
 def test_what_a_channel_gets_is_clean_also_of_the_configured_secrets() -> None:
     inner = Keeps()
     dirty = message(what="login with hunter22 failed", fix="curl https://hook.example/alerts -H webhook-secret")
+    signing = ALL["slack_signing_secret"]
+    dirty = replace(dirty, incident=replace(dirty.incident, problem=_asking(dirty.incident.problem, f"by {signing}")))
     assert Scrubbed(inner, secrets_of(config(**ALL))).send(dirty, NOW) == "thread"
-    assert not any(secret in repr(inner.got) for secret in ("hunter22", "webhook-secret", "hook.example/alerts"))
+    assert not any(
+        secret in repr(inner.got) for secret in ("hunter22", "webhook-secret", "hook.example/alerts", signing)
+    )
+
+
+def _asking(problem: Problem, text: str) -> Problem:
+    return replace(problem, works=text, asks=Waiting("a", 1, text, text, text, link=f"https://x.example/?key={text}"))
+
+
+@pytest.mark.parametrize("given", [ALL, {**ALL, **BOT}])
+def test_slack_has_buttons_only_with_the_secret_by_which_clicks_are_known(given: dict[str, str]) -> None:
+    for values, heard in ((given, True), ({k: v for k, v in given.items() if k != "slack_signing_secret"}, False)):
+        channels = configured(config(**values))
+        (slack,) = [c._channel for c in channels if isinstance(c, Scrubbed) and c.name == "slack"]
+        assert slack._buttons is heard  # type: ignore[attr-defined]
+        for channel in channels:
+            channel.close()
 
 
 def test_a_wrong_dsn_is_a_failure_that_does_not_quote_it() -> None:
