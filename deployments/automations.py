@@ -68,14 +68,14 @@ def _examine_one(spec: Spec, found: Sequence[Row]) -> Check:
         return bad(name, "switched off", f"{again}, or switch it on in the Prefect UI")
     if not is_as_shipped({**spec, "actions": found[0]["actions"]}, found[0]):  # those may tell any block
         return bad(name, "not as this version ships it", again)
-    return good(name, _what_it_does(found[0]))
-
-
-def _what_it_does(row: Mapping[str, Any]) -> str:
-    kinds = [action["type"] for action in row["actions"]]
+    kinds = [action["type"] for action in found[0]["actions"]]
     if "change-flow-run-state" in kinds:
-        return "marks the run as crashed"
-    return "notifies" if "send-notification" in kinds else "installed; tells nobody: no webhook is configured"
+        return good(name, "marks the run as crashed")
+    if "send-notification" in kinds:
+        return good(name, "notifies")
+    return good(
+        name, "tells nobody: no webhook is configured", f"set SLACK_WEBHOOK_URL or ALERT_WEBHOOK_URL; then {again}"
+    )
 
 
 def is_as_shipped(spec: Spec, row: Row) -> bool:

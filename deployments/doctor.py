@@ -179,7 +179,8 @@ def _deployment(its: manifest.Deployment, pull: list[dict[str, dict[str, object]
 def about_schedule(api: Api, file: Path, now: datetime) -> Check:
     """Runs that the server has created for the future, and none that has waited for long."""
     there = api.deployments()
-    rows = [there[name] for its in manifest.load(file).deployments if (name := deploy.full_name(its)) in there]
+    wanted = [deploy.full_name(its) for its in manifest.load(file).deployments if its.schedules]
+    rows = [there[name] for name in wanted if name in there]
     runs = {row["name"]: api.runs(row["id"], "SCHEDULED") for row in rows}
     if not rows:
         return bad("schedule", "nothing is deployed", _AGAIN)

@@ -13,8 +13,9 @@ from deployments import manifest
 from deployments.checks import Check, bad, good
 from deployments.pull import HOME
 from deployments.rest import Api
-from pipelines import settings, wiring
-from pipelines.errors import InvalidInput
+from pipelines import command, settings, wiring
+from pipelines.errors import InvalidInput, TransientError
+from pipelines.orchestrator.place import NOT_SET
 
 #: As in pyproject.toml, where the reasons stand; the house tests hold them equal.
 PINS: Mapping[str, str] = {"prefect": ">=3.8.8,<3.10", "fastapi": ">=0.139,<0.151", "sqlalchemy": ">=2.0,<2.1"}
@@ -28,7 +29,12 @@ def find_file() -> Path:
 
 
 def about_settings(config: settings.Settings, *, strict: bool = True) -> Check:
-    """strict: a mistyped variable is a failure, and not only advice."""
+    """strict: a mistyped variable is a failure, and not only advice.
+
+    Raises:
+        InvalidInput: a value that is understood only where it is used: zone, dates, retries.
+    """
+    wiring.policy_rules(config), command.policies(config)
     wrong, fix = settings.misspelt(), "correct or unset it: a mistyped name silently means the default"
     if wrong and strict:
         return bad("settings", "; ".join(wrong), fix)
@@ -77,6 +83,20 @@ def about_api(api: Api) -> Check:
     if not fits(version, PINS["prefect"]):
         return bad("Prefect API", f"version {version}, needed {PINS['prefect']}", "upgrade the server, or this package")
     return good("Prefect API", f"answers; version {version}")
+
+
+def about_api_if_it_answers(api: Api, how: str) -> Check:
+    """Where none answers, or none is named, that is said, and how to have one: it was not what was asked.
+
+    Raises:
+        InvalidInput, PermanentError: it is named wrongly, or does not let us in.
+    """
+    try:
+        return about_api(api)
+    except (TransientError, InvalidInput) as error:
+        if isinstance(error, InvalidInput) and not str(error).startswith(NOT_SET):
+            raise
+        return good("Prefect API", f"not checked: {error}", how)
 
 
 def webhooks() -> dict[str, str]:

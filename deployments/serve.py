@@ -100,6 +100,7 @@ def _port(text: str) -> int:
 
 def run(config: Settings, site: Site) -> int:
     """From the first store to the last; 0 when it was asked to stop."""
+    _say_where_nobody_sees("starting the embedded stores")
     with wiring.endpoints(config), embedded.running(site.place.root, frozenset({Server.POSTGRES})) as urls:
         database = server.own_database(urls.postgres or "")
         trigrams.stand_in(database, site.place.root / "prefect-database")
@@ -119,12 +120,25 @@ def run(config: Settings, site: Site) -> int:
 
 def start(site: Site, children: Children, alarm: Alarm, database: str) -> None:
     """The server, what it must know, and the worker, each once the one before is there."""
-    with waiting("starting the Prefect server (longer the first time: its database is made)"):
+    with _stage("starting the Prefect server (longer the first time: its database is made)"):
         first = children.start(_server(site, database))
         _until_it_answers(site, first, alarm)
-    with waiting("setting up the pool, the limits and the deployments"):
+    with _stage("setting up the pool, the limits and the deployments"):
         _set_up(site, children, alarm)
     children.start(_worker(site))
+
+
+@contextmanager
+def _stage(words: str) -> Iterator[None]:
+    _say_where_nobody_sees(words)
+    with waiting(words):
+        yield
+
+
+def _say_where_nobody_sees(words: str) -> None:
+    """On a terminal the line is shown while it lasts; a log has one for each stage, so that a minute of silence is none."""
+    if not sys.stderr.isatty():
+        command.say(words)
 
 
 def _server(site: Site, database: str) -> Program:

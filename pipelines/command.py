@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from pipelines import log, settings, steps
 from pipelines.errors import Defect, InvalidInput, OrganismError, Refused
@@ -84,12 +87,25 @@ def why_direct() -> str | None:
         answer = httpx.get(f"{place.url.rstrip('/')}/health", timeout=2, auth=(user, password) if user else None)
     except httpx.HTTPError as error:
         return f"the Prefect API at {httpx.URL(place.url).host} does not answer: {type(error).__name__}"
+    if prefect_place.names_no_api(place.url) and answer.text.strip() != "true":
+        return prefect_place.NO_API
     return None if answer.status_code == 200 else f"the Prefect API answers {answer.status_code}"
 
 
 def policies(config: settings.Settings) -> Mapping[str, steps.Retry]:
     """The retry table as the settings want it."""
     return steps.table({name: its.model_dump(exclude_none=True) for name, its in config.retries.items()})
+
+
+def python() -> str:
+    """The interpreter as a shell here would start it: `python` where that is the one that runs now, else its path.
+
+    By directory, and not by file: that of a virtual environment is a link to another one, which lacks our packages.
+    """
+    mine, found = Path(sys.executable), shutil.which("python")
+    if found and Path(found).absolute().parent == mine.parent:
+        return "python"
+    return shlex.quote(str(mine.relative_to(Path.cwd()) if mine.is_relative_to(Path.cwd()) else mine))
 
 
 def account() -> str:

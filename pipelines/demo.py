@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shlex
 import shutil
 import time
 from datetime import UTC, datetime
@@ -52,7 +53,8 @@ def main(argv: list[str] | None = None) -> int:
             story = weigh_and_propose(stores, config, events)
     peak = (command.peak_memory() or 0) >> 20
     _say("took", f"{time.monotonic() - started:.0f} s; this process used {peak:,} MB at most")
-    _say("next", f"ORGANISM_STATE_DIR={wiring.state_dir(config)} python -m pipelines.review list")
+    place = shlex.quote(str(wiring.state_dir(config)))
+    _say("next", f"ORGANISM_STATE_DIR={place} {command.python()} -m pipelines.review list")
     return _verdict(wrong, story)
 
 

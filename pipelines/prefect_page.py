@@ -35,7 +35,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 #: Seconds between two updates of a progress bar: each is a request.
 _UPDATE_S = 2.0
-
+_LONGEST_NAME = 100
 
 #: Seconds that a run waits for its page; a server that hangs must not hold up the work. After one failure it is given up.
 _PATIENCE_S = 5.0
@@ -72,14 +72,22 @@ def _write(request: Callable[[], T]) -> T | None:
 
 
 def name_run(words: str, forbidden: Iterable[str] = ()) -> None:
-    """Call the flow run by what it did, such as `incremental: 5,208 applied`."""
+    """Call the flow run by what it did, such as `incremental: 5,208 applied`, in at most 100 characters."""
     run = UUID(str(flow_run.id))
 
     def rename() -> None:
         with get_client(sync_client=True) as client:
-            client.update_flow_run(run, name=guard(words, forbidden))
+            client.update_flow_run(run, name=_fitting(guard(words, forbidden)))
 
     _write(rename)
+
+
+def _fitting(name: str) -> str:
+    """Cut at the end of a word: the server's lists show one line."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    whole, _, _ = name[: _LONGEST_NAME - 1].rpartition(" ")
+    return (whole or name[: _LONGEST_NAME - 1]).rstrip(" ,;:") + "…"
 
 
 def story(key: str, markdown: str, words: str, forbidden: Iterable[str] = ()) -> None:

@@ -19,10 +19,10 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
-from pipelines import account, settings, steps
+from pipelines import account, prefect_page, settings, steps
 from pipelines.errors import Defect, OrganismError, Refused
 from pipelines.jobs import flows
-from pipelines.jobs.recording import sentence
+from pipelines.jobs.recording import ending, sentence
 from pipelines.log import Redacting
 from pipelines.runs import ErrorKind, Mode
 
@@ -62,9 +62,23 @@ def scheduled(its: flows.Flow) -> Callable[[Callable[..., T]], Flow[..., T]]:
             persist_result=False,
             on_failure=[_on_failure],
             on_crashed=[_on_crashed],
-        )(_guarded(function))
+        )(_guarded(_named(its.name, function)))
 
     return make
+
+
+def _named(name: str, function: Callable[..., T]) -> Callable[..., T]:
+    """A run that fails is called `incremental: failed: transient`; or it would keep the random name of Prefect's."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> T:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:  # every failure has a name, and goes on
+            prefect_page.name_run(f"{name}: failed: {ending(error)[1]}")
+            raise
+
+    return run
 
 
 def _guarded(function: Callable[..., T]) -> Callable[..., T]:

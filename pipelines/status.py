@@ -14,20 +14,25 @@ from pipelines.evidence import State
 from pipelines.interventions.policy import halted_words
 from pipelines.jobs import facts, prefect_view
 from pipelines.jobs.facts import Sources
-from pipelines.jobs.flows import FLOWS
+from pipelines.jobs.flows import BY_NAME
 from pipelines.jobs.ingest import utc_now
 from pipelines.report import status_terminal
 from pipelines.report.standing import Standing, flow_standings
 from pipelines.runs import FlowFigures, Run
 from pipelines.settings import Settings
 
-_STOPPED = "the embedded servers are not running; any other command starts them, as does python -m deployments serve"
+_STOPPED = "the embedded servers are not running; any other command starts them, as does {python} -m deployments serve"
 _DAY, _LOOKED_AT, _OF_EACH = timedelta(days=1), 20, 10
 _OPEN = (State.PENDING_APPROVAL, State.SHADOW, State.BLOCKED, State.APPROVED)
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.status", description="How things stand.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.status",
+        description="How things stand. Asks what runs; starts nothing and changes nothing.",
+        epilog="Exit codes: 0 all is well, also where everything is embedded and stopped; 1 an incident is open or a store is"
+        " down; 2 wrong settings.",
+    )
     parser.add_argument("--json", action="store_true", help="as one JSON object on standard output")
     options = parser.parse_args(argv)
     config = settings.load()
@@ -37,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     )  # what is mistyped in them is said here, and not taken for a store
     with wiring_watch.watching(config) as watched:
         if watched.stopped:
-            print(json.dumps({"stopped": True}) if options.json else _STOPPED)
+            print(json.dumps({"stopped": True}) if options.json else _STOPPED.format(python=command.python()))
             return command.GOOD
         its = standing(config, watched)
     if options.json:
@@ -69,7 +74,7 @@ def _runs(sources: Sources, now: datetime) -> tuple[list[Run], list[FlowFigures]
     try:
         if (ledger := sources.ledger) is not None:
             found = {run.id: run for run in ledger.find(limit=_LOOKED_AT)}
-            found |= {run.id: run for flow in FLOWS for run in ledger.find(flow_name=flow.name, limit=_OF_EACH)}
+            found |= {run.id: run for name in BY_NAME for run in ledger.find(flow_name=name, limit=_OF_EACH)}
             return sorted(found.values(), key=lambda run: -run.id), ledger.figures(now - _DAY, now)
     except OrganismError:  # the facts say it already
         pass

@@ -43,6 +43,11 @@ _KINDS: Sequence[tuple[type[Exception], ErrorKind]] = (
     (Defect, ErrorKind.DEFECT),
     (OrganismError, ErrorKind.PERMANENT),
 )
+#: What stops a run from outside, in words. A worker that is told to end raises SystemExit in its runs.
+_STOPPED: Mapping[type[BaseException], str] = {
+    KeyboardInterrupt: "stopped by Ctrl-C, or by the signal that means the same",
+    SystemExit: "told to stop, as when a worker ends",
+}
 _LONGEST = 2_000  # characters of an error's sentence
 
 
@@ -365,7 +370,7 @@ def sentence(error: BaseException) -> str:
         return redact(str(error)[: 5 * _LONGEST])[:_LONGEST]  # in this order, so that no secret is cut and missed
     kind = _kind(error)
     if kind is ErrorKind.INTERRUPTED:
-        return f"interrupted ({type(error).__name__})"
+        return _STOPPED.get(type(_signal_behind(error) or error), "stopped before its end")
     if kind is ErrorKind.TIMEOUT:
         return f"took longer than it may ({type(error).__name__})"
     return f"{type(error).__name__}{_place(error)}"

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
 NOT_SET = "PREFECT_API_URL is not set"
+NO_API = "PREFECT_API_URL names a server and not its API: it must end in /api, such as http://127.0.0.1:4200/api"
 _ENV_FILE = ".env"
 
 
@@ -41,6 +43,11 @@ def find() -> Place | None:
     url = first("PREFECT_API_URL")
     rest = (first(name) for name in ("PREFECT_API_AUTH_STRING", "PREFECT_UI_URL", "PREFECT_API_SSL_CERT_FILE"))
     return Place(url, *rest) if url else None
+
+
+def names_no_api(url: str) -> bool:
+    """Whether no part of its path is `api`. Such a URL leads to the pages for people, which answer everything with 200."""
+    return "api" not in urlsplit(url).path.split("/")
 
 
 def pool() -> str:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 
 from pipelines.errors import InvalidInput, OrganismError, PermanentError, TransientError
+from pipelines.orchestrator.place import NO_API, names_no_api
 
 #: A server that hangs takes connections and never answers; Prefect's own client would wait for minutes.
 _TIMEOUT = httpx.Timeout(5.0, connect=2.0)
@@ -22,7 +23,7 @@ class Rest:
     """One server. auth: `user:password` of its basic login, empty for none. Close it when done."""
 
     def __init__(self, url: str, auth: str = "", cert_file: str = "") -> None:
-        self._where = _host(url)
+        self._where, self._no_api = _host(url), names_no_api(url)
         user, _, password = auth.partition(":")
         self._client = httpx.Client(
             base_url=url.rstrip("/"),
@@ -86,7 +87,10 @@ class Rest:
         try:
             return answer.json()
         except ValueError:
-            raise PermanentError(f"{self._where}: no JSON; PREFECT_API_URL must end in /api") from None
+            words = (
+                NO_API if self._no_api else "it answered with no JSON; is it a Prefect server? check PREFECT_API_URL"
+            )
+            raise PermanentError(f"{self._where}: {words}") from None
 
     def _error(self, status: int, path: str) -> OrganismError | None:
         """The answer is not quoted: it may repeat parameters."""
@@ -96,6 +100,8 @@ class Rest:
             return TransientError(f"{self._where}: it answered {status}; read the server's log")
         if status in (401, 403):
             return PermanentError(f"{self._where}: it answered {status}; check PREFECT_API_AUTH_STRING")
+        if self._no_api and status in (404, 405):
+            return PermanentError(f"{self._where}: {NO_API}")
         if status == 404:
             return NotThere(f"{self._where}: it knows no {path}")
         return PermanentError(f"{self._where}: it answered {status} to {path}")

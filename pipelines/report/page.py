@@ -30,7 +30,7 @@ def document(title: str, now: datetime, css: str, main: Markup) -> str:
 
 
 def write(path: Path, page: str) -> None:
-    """Write the page. Whoever reads the path sees the old page or the new one, never half of one.
+    """Write the page, for its owner only. Whoever reads the path sees the old page or the new one, never half of one.
 
     Raises:
         OSError: the file cannot be written.
@@ -38,13 +38,17 @@ def write(path: Path, page: str) -> None:
     draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with draft.open("x", encoding="utf-8", newline="\n") as file:
+        with open(draft, "x", encoding="utf-8", newline="\n", opener=_private) as file:
             file.write(page)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def facts(numbers: Iterable[tuple[str, str]]) -> Markup:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.report import figures
+from pipelines.report import figures, run_words
 from pipelines.report.standing import Standing
 from pipelines.runs import Run, Status
 
@@ -21,14 +21,13 @@ _SIGNS = {
     Status.SCHEDULED: ("·", "dim"),
 }
 _RUNS, _LABEL = 8, 10
-#: Columns that are never cut for a long sentence.
-_NAME = {"last runs": 11, "began": 11, "took": 5, "by": 7}
 
 
 def show(its: Standing, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
-    for line in _lines(its):
-        console.print(line, no_wrap=True, overflow="ellipsis")
+    head, *lines = _lines(its)
+    console.print(head)
+    console.print(_wrapped(lines))
     console.print(_flows(its))
     if its.runs:
         console.print(_runs(its.runs[:_RUNS], its.facts.now))
@@ -53,6 +52,17 @@ def _lines(its: Standing) -> Iterator[Text]:
     yield _row("waiting", _waiting(its), "yellow" if its.proposals and its.proposals.get("pending_approval") else "")
     if its.halted:
         yield _row("halted", its.halted, "bold yellow")
+
+
+def _wrapped(lines: Sequence[Text]) -> Table:
+    """Label and words, so that a long sentence goes on below itself."""
+    table = Table.grid(padding=0)
+    table.add_column(no_wrap=True, min_width=_LABEL)
+    table.add_column()
+    for line in lines:
+        label, words = line.divide([_LABEL])
+        table.add_row(label, words)
+    return table
 
 
 def _freshness(its: Standing) -> str:
@@ -100,8 +110,9 @@ def _rate(rate: float | None) -> str:
 
 def _runs(runs: Sequence[Run], now: datetime) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("", "last runs", "began", "took", "by", "what"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=0 if name == "what" else _NAME.get(name))
+    for name in ("", "last runs", "began", "took", "by"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("what")  # goes on below itself where it is long: nobody can mend what he cannot read
     for run in runs:
         sign, style = _SIGNS[run.status]
         took = figures.duration(run.duration_seconds) if run.duration_seconds is not None else ""
@@ -111,15 +122,9 @@ def _runs(runs: Sequence[Run], now: datetime) -> Table:
             _ago(run.started_at, now),
             took,
             run.mode.value,
-            Text(_what(run), style=style if run.status is Status.FAILED else ""),
+            Text(run_words.in_short(run), style=style if run.status is Status.FAILED else ""),
         )
     return table
-
-
-def _what(run: Run) -> str:
-    if run.error:
-        return run.error
-    return ", ".join(f"{value:,.0f} {name.replace('_', ' ')}" for name, value in run.result.items() if value)
 
 
 def _row(label: str, words: str, style: str) -> Text:

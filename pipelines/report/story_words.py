@@ -188,15 +188,19 @@ def effect(finding: Finding, called: Mapping[str, str]) -> str:
 
 
 def checks(finding: Finding) -> str:
-    """`4 of 5 checks held, failed: lead test`; only a failed one is named."""
+    """`4 of 5 checks held, failed: lead test`; `9 of 10 checks held, caution: spillover`. What refutes nothing, and only
+    limits what may be concluded, is no failure."""
     run = [check for check in finding.checks if check.result is not CheckResult.NOT_RUN]
-    failed = ", ".join(check.name for check in run if check.result is CheckResult.FAILED)
+    missed = [check for check in run if check.result is CheckResult.FAILED]
+    failed = ", ".join(check.name for check in missed if check.gate)
+    caution = ", ".join(check.name for check in missed if not check.gate)
     held = sum(check.result is CheckResult.PASSED for check in run)
     words = (
         f"{held} of {figures.counted(len(finding.checks), 'check')} held" if finding.checks else "no checks were run"
     )
     not_run = len(finding.checks) - len(run)
-    return words + (f", failed: {failed}" if failed else "") + (f", {not_run} not run" if not_run else "")
+    words += (f", failed: {failed}" if failed else "") + (f", caution: {caution}" if caution else "")
+    return words + (f", {not_run} not run" if not_run else "")
 
 
 def seen(finding: Finding) -> str:

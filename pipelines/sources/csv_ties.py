@@ -176,7 +176,10 @@ def _medium(sheet: Sheet, options: TieOptions) -> Medium | int:
         raise InvalidInput(f"which medium? Say --medium with one of {', '.join(Medium)}, or a column that holds them")
     if options.medium.casefold() in set(Medium):
         return Medium(options.medium.casefold())
-    return sheet.column(options.medium, "--medium")
+    try:
+        return sheet.column(options.medium, "--medium")
+    except InvalidInput as error:  # perhaps it is a medium that is mistyped
+        raise InvalidInput(f"{error}; a medium for all rows is one of {', '.join(Medium)}") from None
 
 
 def _insist_on_sense(columns: _Columns, options: TieOptions) -> None:

@@ -68,7 +68,7 @@ def test_it_tells_freshness_backlog_runs_and_what_the_failed_one_said() -> None:
     ):
         assert words in text
     assert "redis 10.0.0.1" in text
-    assert "incremental  5 min ago" in text  # the sentence is cut, not what it is about
+    assert "incremental  5 min ago" in text
 
 
 def test_incidents_come_first_with_what_mends_them() -> None:
@@ -96,3 +96,23 @@ def test_nothing_is_wider_than_a_terminal() -> None:
 def test_without_unread_entries_nothing_waits() -> None:
     stream = StreamFact(unread=0, pending=0, dead_letters=0, oldest_unread_at=NOW - MINUTE)
     assert standing(facts=Facts(NOW, stream=stream)).behind == 0
+
+
+def test_nothing_is_cut_at_80_columns_and_no_counter_is_raw() -> None:
+    error = "redis 10.0.0.1:6379: ConnectionError in the middle of a window; is the server up? check ORGANISM_REDIS_URL"
+    words = "postgres does not work: password authentication failed for the user that the settings name; and so on, at length"
+    problem = Problem(
+        Code.STORE_DOWN, "postgres", Severity.CRITICAL, words, NOW, fix="python -m deployments doctor " * 3
+    )
+    watch = replace(
+        GOOD, id=3, flow_name="watch", result={"problems": 0, "crashed": 0, "machine": "machine 0a1b2c", "disk": 0.4}
+    )
+    its = standing(
+        runs=(replace(BAD, error=error), GOOD, watch),
+        incidents=(Incident("i", problem.key, problem, NOW, NOW),),
+    )
+    text = shown(its)
+    assert max(map(len, text.splitlines())) <= 80
+    flat = " ".join(text.split())
+    assert "…" not in flat and "drained" not in flat and "machine" not in flat
+    assert "nothing is wrong" in flat and "ORGANISM_REDIS_URL" in flat and "at length" in flat

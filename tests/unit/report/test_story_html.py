@@ -219,6 +219,22 @@ def test_failed_checks_are_named_and_counted() -> None:
     assert {check.result for check in finding.checks} == set(CheckResult)
 
 
+def test_a_check_that_refutes_nothing_is_a_caution_and_no_failure() -> None:
+    finding = next(f for f in WHOLE.findings if f.status is Status.CREDIBLE)
+    spill = replace(finding.checks[0], name="spillover", gate=False, result=CheckResult.FAILED)
+    said = words.checks(replace(finding, checks=(*finding.checks, spill)))
+    assert "checks held, caution: spillover" in said
+    assert "failed" not in said
+
+
+def test_the_page_is_for_its_owner_only(tmp_path: Path) -> None:
+    page = tmp_path / "last-run.html"
+    page.write_text("of an older version, which everybody could read")
+    page.chmod(0o644)
+    story_html.write(page, tell(WHOLE), stories.NOW)
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
 # ------------------------------------------------------------------------------------------------ legible
 
 
