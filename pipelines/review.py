@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +21,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pipelines import command, log, settings, wiring
-from pipelines.errors import InvalidInput, PermanentError, Refused
-from pipelines.evidence import State
-from pipelines.interventions import lifecycle
-from pipelines.interventions.approval import Attempt
-from pipelines.interventions.audit import AuditReport
-from pipelines.interventions.proposal import Choice, Halt, Proposal, as_document
-from pipelines.interventions.shown import coarse, hidden
+from pipelines.errors import Refused
+from pipelines.interventions.proposal import Choice, Proposal, as_document
+from pipelines.interventions.shown import coarse
+from pipelines.jobs import deciding, proposal_words
+from pipelines.jobs.deciding import Listed, Signed
 from pipelines.jobs.evaluate import Proposals
 from pipelines.privacy.traces import guard, secrets_of
 from pipelines.report.markup import seen
@@ -61,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     config = settings.load()
     command.say(f"review: {wiring.which(config).split(', ')[-1]}")  # the only one that it uses
     with wiring.proposals(config) as proposals:
-        anchor = wiring.state_dir(config) / "audit.head"
+        anchor = wiring.state_dir(config) / deciding.ANCHOR
         desk = Desk(proposals, config.min_group_size, anchor, datetime.now(UTC), secrets_of(config))
         return int(options.do(desk, options))
 
@@ -126,53 +122,48 @@ def _audit_verbs(verbs: Any) -> None:
 
 
 def _head(text: str) -> tuple[int, str]:
-    row, colon, hash_ = text.strip().partition(":")
-    if not (colon and row.isdigit()):
-        raise argparse.ArgumentTypeError("expected ROW:HASH, as `audit verify` prints it")
-    return int(row), hash_
+    try:
+        return deciding.head(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 # ------------------------------------------------------------------------------------------------ looking
 
 
 def _list(desk: Desk, options: argparse.Namespace) -> int:
-    everything = desk.proposals.list(list(State))
-    withheld = hidden(everything, desk.k)
-    found = [p for p in everything if options.all or p.state in lifecycle.OPEN]
-    found.sort(key=lambda p: p.state is not State.PENDING_APPROVAL)
-    halt = desk.proposals.halted()
+    its = deciding.listed(desk.proposals, desk.k, over=options.all)
     if options.json:
-        desk.say(_as_json(found, withheld, halt))
+        desk.say(json.dumps(deciding.as_json(its)))
         return command.GOOD
-    if halt:
-        desk.say(seen(f"HALTED since {_time(halt.at)} by {log.redact(halt.by)}: {log.redact(halt.reason)}"))
-    if found:
-        rows = [_row(p, withheld.get(p.id)) for p in found]
-        guard("\n".join(" ".join(row) for row in rows), desk.forbidden)
-        Console(highlight=False).print(_table(rows))
+    if halt := its.halt:
+        since = proposal_words.minute(halt.at)
+        desk.say(seen(f"HALTED since {since} by {log.redact(halt.by)}: {log.redact(halt.reason)}"))
+    if its.found:
+        _print_table(desk, its)
     else:
         desk.say("no proposals")
     return command.GOOD
 
 
-def _as_json(found: list[Proposal], withheld: Mapping[str, str], halt: Halt | None) -> str:
-    halted = {"reason": log.redact(halt.reason), "by": log.redact(halt.by), "at": halt.at.isoformat()} if halt else None
-    kept = [_without(p, withheld[p.id]) for p in found if p.id in withheld]
-    shown = [as_document(coarse(p)) for p in found if p.id not in withheld]
-    return json.dumps({"halted": halted, "withheld": len(kept), "hidden": kept, "proposals": shown})
-
-
-def _without(p: Proposal, words: str) -> dict[str, str]:
-    """What is told of one that is not shown."""
-    return {"id": p.id, "state": p.state.value, "words": words}
+def _print_table(desk: Desk, its: Listed) -> None:
+    rows = [_row(p, its.withheld.get(p.id)) for p in its.found]
+    guard("\n".join(" ".join(row) for row in rows), desk.forbidden)
+    Console(highlight=False).print(_table(rows))
 
 
 def _row(exact: Proposal, withheld: str | None) -> list[str]:
     if withheld:
-        return [exact.id, _words(exact.state), withheld, "", ""]
+        return [exact.id, proposal_words.spoken(exact.state), withheld, "", ""]
     p = coarse(exact)
-    expected = f"{p.expected.metric} {_number(p.expected.effect)}" if p.expected else "unknown"
-    return [p.id, _words(p.state), str(p.target), _words(p.playbook.template_id), expected]
+    expected = f"{p.expected.metric} {proposal_words.number(p.expected.effect)}" if p.expected else "unknown"
+    return [
+        p.id,
+        proposal_words.spoken(p.state),
+        str(p.target),
+        proposal_words.spoken(p.playbook.template_id),
+        expected,
+    ]
 
 
 def _table(rows: list[list[str]]) -> Table:
@@ -186,96 +177,36 @@ def _table(rows: list[list[str]]) -> Table:
 
 
 def _show(desk: Desk, options: argparse.Namespace) -> int:
-    found = _found(desk, options.id)
+    found = deciding.found(desk.proposals, options.id, desk.k)
     desk.say(json.dumps(as_document(coarse(found))) if options.json else _story(coarse(found)))
     return command.GOOD
 
 
-def _found(desk: Desk, id_: str) -> Proposal:
-    """It, exact; to be printed only as `coarse` has it."""
-    found, withheld = _looked_up(desk, id_)
-    if withheld:
-        raise Refused("GROUP_TOO_SMALL", f"proposal {id_} ({_words(found.state)}) is not shown: it is {withheld}")
-    return found
-
-
-def _looked_up(desk: Desk, id_: str) -> tuple[Proposal, str]:
-    """And why it is not shown; empty where it is."""
-    found = desk.proposals.get(id_)
-    if found is None:
-        raise InvalidInput(f"there is no proposal {id_}; `review list --all` shows which there are")
-    return found, hidden(desk.proposals.list(list(State)), desk.k).get(id_, "")
-
-
 def _story(p: Proposal) -> str:
-    lines = [f"proposal {p.id}, version {p.version}: {_words(p.state)}"]
-    for name, words in _facts(p):
+    lines = [f"proposal {p.id}, version {p.version}: {proposal_words.spoken(p.state)}"]
+    for name, words in proposal_words.facts(p):
         lines += textwrap.wrap(seen(words), 79, initial_indent=f"{name:>12}  ", subsequent_indent=" " * 14)
     return "\n".join(lines)
-
-
-def _facts(p: Proposal) -> Iterator[tuple[str, str]]:
-    f, e = p.finding, p.evidence
-    normal = f"normal is {_number(f.normal_low)} to {_number(f.normal_high)}"
-    yield "about", f"{p.target} (at least {p.target.size} people)"
-    yield "finding", f"{f.metric} {_number(f.value)}, {normal}; since {f.since}; data cover {f.coverage:.0%}"
-    yield "what happens", p.preview
-    yield "to undo it", p.reversibility
-    yield "impact", p.impact
-    data = f"at least {e.units} people, {e.periods} weeks"
-    yield "evidence", f"{e.question} {_words(e.verdict)}: {e.method}, {data}{_effect(p)}"
-    for check in e.checks:
-        yield "check", f"{check.name} {_words(check.verdict)}: {check.words}"
-    if p.expected:
-        yield (
-            "expected",
-            f"{p.expected.metric} {_interval(p.expected.effect, p.expected.ci)} in {p.expected.horizon_days} days",
-        )
-    if plan := p.outcome_plan:
-        dates = " and ".join(map(str, plan.check_dates))
-        yield "judged by", f"{plan.method}: {plan.comparison}; on {dates}; harm from {_number(plan.harm_bound)}"
-    yield "needs", f"{p.approval.policy}, {len(p.approval.decisions)} of {p.approval.needed} so far"
-    for d in p.approval.decisions:
-        yield d.decision, f"{d.by}, {_time(d.at)}: {d.reason}"
-    for refusal in p.refusals:
-        yield "blocked", refusal.words + (f"; unblocked by: {refusal.unblocks}" if refusal.unblocks else "")
-    if p.expires_at and p.state is State.PENDING_APPROVAL:
-        yield "expires", _time(p.expires_at)
-
-
-def _effect(p: Proposal) -> str:
-    e = p.evidence
-    return f", {_interval(e.effect, e.ci)} per unit" if e.effect is not None and e.ci else ""
 
 
 # ------------------------------------------------------------------------------------------------ deciding
 
 
 def _decide(desk: Desk, options: argparse.Namespace) -> int:
-    found = _found(desk, options.id)
+    found = deciding.found(desk.proposals, options.id, desk.k)
     if options.choice is Choice.APPROVE:
-        _insist_on_log(desk)
-    _confirm(
-        desk,
-        _story(coarse(found)),
-        options,
-        "Agree to this?" if options.choice is Choice.APPROVE else "Turn this down?",
-    )
-    attempt = Attempt(
-        id=found.id,
-        version=options.version or found.version,
-        choice=options.choice,
-        by=options.by,
-        reason=log.redact(options.reason),
-        via="command line",
-        account=command.account(),
-    )
-    return _tell(desk, desk.proposals.decide(attempt, desk.now), options)
+        deciding.insist_on_log(desk.proposals, desk.anchor)  # before anybody is asked
+    question = "Agree to this?" if options.choice is Choice.APPROVE else "Turn this down?"
+    _confirm(desk, _story(coarse(found)), options, question)
+    signed = Signed(by=options.by, account=command.account(), reason=options.reason, via="command line")
+    version = options.version or found.version
+    after = deciding.decide(desk.proposals, found, version, options.choice, signed, desk.anchor, desk.now)
+    return _tell(desk, after, options)
 
 
 def _withdraw(desk: Desk, options: argparse.Namespace) -> int:
     """Also what is not shown: taking it back asks nothing of anybody."""
-    found, withheld = _looked_up(desk, options.id)
+    found, withheld = deciding.looked_up(desk.proposals, options.id, desk.k)
     _confirm(
         desk, f"proposal {found.id} is {withheld}" if withheld else _story(coarse(found)), options, "Take this back?"
     )
@@ -291,13 +222,10 @@ def _confirm(desk: Desk, story: str, options: argparse.Namespace, question: str)
 
 
 def _tell(desk: Desk, after: Proposal, options: argparse.Namespace) -> int:
-    missing = after.approval.needed - len(after.approval.decisions)
-    more = f"; {missing} more to agree" if after.state is State.PENDING_APPROVAL else ""
     if options.json:
-        _, withheld = _looked_up(desk, after.id)
-        desk.say(json.dumps(_without(after, withheld) if withheld else as_document(coarse(after))))
+        desk.say(json.dumps(deciding.document(desk.proposals, after, desk.k)))
     else:
-        desk.say(f"{after.id} version {after.version}: {_words(after.state)}{more}")
+        desk.say(proposal_words.standing(after))
     return command.GOOD
 
 
@@ -326,7 +254,7 @@ def _expire(desk: Desk, options: argparse.Namespace) -> int:
 
 
 def _verify(desk: Desk, options: argparse.Namespace) -> int:
-    report = _checked(desk, options.head)
+    report = deciding.checked(desk.proposals, desk.anchor, options.head)
     end = f"{report.head[0]}:{report.head[1]}"
     if options.json:
         bad = {"row": report.bad.seq, "words": report.bad.words} if report.bad else None
@@ -336,60 +264,6 @@ def _verify(desk: Desk, options: argparse.Namespace) -> int:
             report.bad.words if report.bad else f"{report.rows:,} rows, all as they were written; the end is {end}"
         )
     return command.FAILED if report.bad else command.GOOD
-
-
-def _checked(desk: Desk, given: tuple[int, str] | None = None) -> AuditReport:
-    """Verify against what was noted before, and note the new end when all is well."""
-    noted = _noted(desk.anchor)
-    report = desk.proposals.verify_audit(given or noted)
-    if report.bad is None:
-        _note(desk.anchor, f"{report.head[0]}:{report.head[1]}\n")
-    return report
-
-
-def _note(anchor: Path, end: str) -> None:
-    """Whole or not at all: half a line would read as a damaged note."""
-    try:
-        anchor.parent.mkdir(parents=True, exist_ok=True)
-        draft = anchor.with_name(f".{anchor.name}.{os.getpid()}")
-        draft.write_text(end, encoding="ascii")
-        draft.replace(anchor)
-    except OSError as error:
-        raise PermanentError(f"cannot write {anchor} ({error.strerror}); set ORGANISM_STATE_DIR") from error
-
-
-def _noted(anchor: Path) -> tuple[int, str] | None:
-    try:
-        return _head(anchor.read_text(encoding="ascii"))
-    except FileNotFoundError:
-        return None
-    except (ValueError, argparse.ArgumentTypeError):
-        raise PermanentError(f"{anchor} is not ROW:HASH as we wrote it; find out why, then remove it") from None
-
-
-def _insist_on_log(desk: Desk) -> None:
-    if bad := _checked(desk).bad:
-        raise Refused("AUDIT_BROKEN", f"nothing is approved while the audit log does not hold: {bad.words}")
-
-
-# ------------------------------------------------------------------------------------------------ words
-
-
-def _interval(effect: float, ci: tuple[float, float]) -> str:
-    return f"{_number(effect)} (95 % interval {_number(ci[0])} to {_number(ci[1])})"
-
-
-def _number(value: float) -> str:
-    """Two digits: more would promise more than there is."""
-    return f"{float(f'{value:.2g}'):g}"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _time(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from tests.support.smtp_sink import MailFault, MailSink
 __all__ = ["Fault", "MailFault", "Sinks", "sinks", "wrong_content"]
 
 #: Of Slack (Block Kit reference): what is above is refused as a whole.
-BLOCKS, HEADER, TEXT, FIELDS, FIELD, NOTICE = 50, 150, 3_000, 10, 2_000, 40_000
+BLOCKS, HEADER, TEXT, FIELDS, FIELD, NOTICE, ELEMENTS = 50, 150, 3_000, 10, 2_000, 40_000, 25
+CONFIRM = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
 
 
 # ----------------------------------------------------------------------------------------------------------- receivers
@@ -124,7 +125,17 @@ def _is_block(block: dict[str, Any]) -> bool:
         return 0 < len(words["text"]) <= TEXT
     if kind == "section":
         return 0 < len(parts) <= FIELDS and all(0 < len(part["text"]) <= FIELD for part in parts)
+    if kind == "actions":
+        return 0 < len(parts) <= ELEMENTS and all(map(_is_button, parts))
     return kind == "context" and 0 < len(parts) <= FIELDS and all(0 < len(part["text"]) <= TEXT for part in parts)
+
+
+def _is_button(part: dict[str, Any]) -> bool:
+    """With a dialogue that asks once more."""
+    asked = {name: part["confirm"][name]["text"] for name in ("title", "text", "confirm", "deny")}
+    fit = all(0 < len(words) <= CONFIRM[name] for name, words in asked.items())
+    shown = part["text"]["type"] == "plain_text" and 0 < len(part["text"]["text"]) <= 75
+    return part["type"] == "button" and shown and fit and len(part["value"]) <= 2_000 and len(part["action_id"]) <= 255
 
 
 class WebhookSink(Sink):

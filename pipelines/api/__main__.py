@@ -1,0 +1,103 @@
+"""`python -m pipelines.api`: the HTTP API and the status page, until Ctrl-C or SIGTERM.
+
+Stores that a setting names may be away when it starts, and come back; the embedded ones are started with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import socket
+from contextlib import suppress
+
+import uvicorn
+
+from pipelines import command, settings, wiring
+from pipelines.api.app import create_app
+from pipelines.api.desk import Desk, opened
+from pipelines.errors import OrganismError, PermanentError
+from pipelines.settings import Settings
+from pipelines.wiring import Endpoints
+
+#: Requests that are at work when it is told to end may take so long.
+_GRACE_S = 10
+_NO_USER = "nobody can log in yet: python -m pipelines.users create NAME --role viewer --role operator"
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    config = settings.load()
+    if options.openapi:
+        print(json.dumps(document(config), indent=2))
+        return command.GOOD
+    host = config.api_host if options.host is None else options.host
+    with _bound(host, config.api_port if options.port is None else options.port) as listening:
+        command.say(f"api: {wiring.which(config)}")
+        with wiring.endpoints(config) as where, opened(config, where) as desk:
+            _serve(desk, listening, host)
+    return command.GOOD
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.api", description="The HTTP API and the status page.")
+    parser.add_argument("--host", help="address to listen on (default ORGANISM_API_HOST, 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default ORGANISM_API_PORT, 8080; 0: any)")
+    parser.add_argument("--openapi", action="store_true", help="print the OpenAPI document and end")
+    return parser
+
+
+def document(config: Settings) -> dict[str, object]:
+    """The OpenAPI document; no store is opened for it."""
+    nowhere = Endpoints("redis://", "redis://", "bolt://", "", "", "", "postgresql://")
+    with opened(config, nowhere) as desk:
+        return create_app(desk).openapi()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Taken before the stores are started, so that who starts it twice is told at once."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # The protocol by name: else asyncio does not know it for TCP, and answers wait 40 ms for an acknowledgement.
+        found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or "no such address"
+        raise PermanentError(f"{host}:{port}: {why}; choose another with --host and --port") from None
+    return found
+
+
+def _serve(desk: Desk, listening: socket.socket, host: str) -> None:
+    """Uvicorn without its access log: paths hold ids, and who asked is in the audit log where it matters."""
+    config = uvicorn.Config(
+        create_app(desk),
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=15,
+        h11_max_incomplete_event_size=32 * 1024,
+        limit_concurrency=500,
+    )
+    _say_where(desk, listening, host)
+    # Uvicorn ends its work in order and then raises the signal once more, which would end this process at once.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
+    command.say("api: stopped")
+
+
+def _say_where(desk: Desk, listening: socket.socket, host: str) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{listening.getsockname()[1]}"
+    command.say(f"api: {url} is the status page, {url}/docs the API; Ctrl-C ends it")
+    try:
+        if not desk.has_users():
+            command.say(f"api: {_NO_USER}")
+    except OrganismError as error:
+        command.say(f"api: {error}; what needs it is answered 503 until it is there")
+
+
+if __name__ == "__main__":
+    raise SystemExit(command.run(main))

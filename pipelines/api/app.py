@@ -1,0 +1,104 @@
+"""Routes to an app: pure construction. It is refused if its routes are not those of the table of roles."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
+
+from pipelines.api import (
+    alert_rules,
+    automation,
+    document,
+    flows,
+    health,
+    interventions,
+    letters,
+    metrics,
+    numbers,
+    problems,
+    reading,
+    security,
+    table,
+    vitals,
+)
+from pipelines.api.desk import Desk
+from pipelines.api.shell import Shell
+from pipelines.api.vitals import Vitals
+from pipelines.errors import PermanentError
+
+#: Requests at work at the same time: more than connections to PostgreSQL, because some wait for other things.
+_THREADS = 24
+
+
+def create_app(desk: Desk) -> FastAPI:
+    """The app on these stores; asks none of them.
+
+    Raises:
+        PermanentError: a route is not in the table, or is audited and leaves no note.
+    """
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_lifespan, redirect_slashes=False)
+    app.state.desk, app.state.recent, app.state.latest = desk, security.Recent(), None
+    app.state.vitals = Vitals(partial(vitals.look, desk))
+    found = routers()
+    table.compare((route for its in found for route in _keys(its)), table.TABLE)
+    _insist_on_notes(found)
+    for its in found:
+        app.include_router(its, dependencies=[Depends(security.guard)])
+    problems.install(app)
+    app.openapi = partial(_once, app)  # type: ignore[method-assign]
+    app.add_middleware(Shell)
+    if origins := [origin.strip() for origin in desk.config.api_origins.split(",") if origin.strip()]:
+        headers = ["Authorization", "Content-Type", "Idempotency-Key"]
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)
+    return app
+
+
+def routers() -> list[APIRouter]:
+    """All of them; each flat, so that its routes can be compared with the table."""
+    modules = (automation, flows, alert_rules, health, interventions, letters, metrics, numbers, reading)
+    return [*(module.router for module in modules), *_for_people()]
+
+
+def _for_people() -> Iterator[APIRouter]:
+    """Pages and buttons."""
+    from pipelines.api import slack
+    from pipelines.api.pages import pages
+
+    yield pages.router
+    yield slack.router
+
+
+def _keys(router: APIRouter) -> Iterator[table.Route]:
+    for route in router.routes:
+        if not isinstance(route, APIRoute):
+            raise PermanentError(f"{route} is no plain route, so it cannot be in the table of roles")
+        yield from ((method, route.path) for method in route.methods or ())
+
+
+def _insist_on_notes(found: Iterable[APIRouter]) -> None:
+    """An audited route has to take what leaves a note. That it does is for a test of each."""
+    for its in found:
+        for route in its.routes:
+            assert isinstance(route, APIRoute)
+            keys = [(method, route.path) for method in route.methods or ()]
+            notes = any(dependency.call is security.asks for dependency in route.dependant.dependencies)
+            if any(table.TABLE[key].audited for key in keys) and not notes:
+                raise PermanentError(f"{route.path} is audited, and its route leaves no note")
+
+
+def _once(app: FastAPI) -> dict[str, object]:
+    if app.openapi_schema is None:
+        app.openapi_schema = document.build(app)
+    return app.openapi_schema
+
+
+@asynccontextmanager
+async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    yield
