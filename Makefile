@@ -4,9 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test check chaos bench docs clean
+.PHONY: help install demo test check acceptance chaos bench docs clean
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## the virtual environment, with exactly what was tested
 $(STAMP): requirements.txt pyproject.toml setup.py $(wildcard pipelines/metrics/kernels/*.[ch])
@@ -28,6 +28,10 @@ test: $(STAMP) ## all tests, a file at a time in JOBS=2 processes
 check: $(STAMP) ## lint, types, import contracts, house tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/python -m pytest -q tests/house
 
+acceptance: $(STAMP) ## the API over HTTP, without Prefect and with it; then kill -9 of each part in the middle of a run
+	@$(BIN)/python -m tests.walk
+	@$(BIN)/python -m tests.kills
+
 chaos: $(STAMP) ## kill -9 everything for some minutes and compare the graph with what was sent
 	@$(BIN)/python -m tests.chaos
 
@@ -35,6 +39,9 @@ bench: $(STAMP) ## each claim of speed beside its peers, in one run
 	@$(BIN)/python -m benchmarks.drain
 	@$(BIN)/python -m benchmarks.metrics
 	@$(BIN)/python -m benchmarks.points
+	@$(BIN)/python -m benchmarks.api_load
+	@$(BIN)/python -m benchmarks.credential_timing
+	@$(BIN)/python -m benchmarks.rate_limit
 
 docs: $(STAMP) ## regenerate the pages that are made from code
 	@$(BIN)/python -m pipelines.docs
