@@ -382,7 +382,7 @@ def test_a_port_that_nobody_listens_on_is_away(quick: None) -> None:
         ("404 None", PermanentError, "knows no"),
         ("422 Bad", PermanentError, "422"),
         ("302 Moved", PermanentError, "302"),
-        ("200 OK", PermanentError, "/api"),
+        ("200 OK", PermanentError, "no JSON"),
     ],
 )
 def test_an_answer_becomes_an_error_of_ours(answer: str, kind: type[OrganismError], said: str) -> None:

@@ -130,7 +130,7 @@ def test_setup_a_second_time_says_unchanged_and_changes_no_row(place: Installati
     assert (code, rows(place)) == (0, before)
     made = [check["seen"] for name, check in checks.items() if name in {"migrations", *AUTOMATIONS}]
     made += [check["seen"] for name, check in checks.items() if name.startswith(("deploy ", "work pool", "queues"))]
-    assert len(made) == 11
+    assert len(made) == 14
     assert all(seen.startswith("unchanged") for seen in made)
 
 

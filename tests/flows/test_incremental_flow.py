@@ -74,6 +74,17 @@ def test_only_what_may_pass_is_tried_again_and_three_times_at_most(
     assert json.loads(done.stdout.splitlines()[-1]) == {"state": state, "calls": calls}, done.stderr
 
 
+def test_a_run_that_fails_is_called_by_its_flow_and_the_kind_of_failure(
+    embedded: wiring.Endpoints, prefect_api: str, tmp_path: Path
+) -> None:
+    away = {"ORGANISM_REDIS_URL": "redis://127.0.0.1:9/0", "PREFECT_API_URL": prefect_api}
+    done = python("-m", "pipelines.incremental", home=tmp_path, **as_environment(embedded) | away)
+    assert done.returncode == 1, done.stderr
+    runs = found(prefect_api, "flow_runs", flows={"name": {"any_": ["incremental"]}})
+    failed = [run["name"] for run in runs if run["state_type"] == "FAILED"]
+    assert "incremental: failed: transient" in failed
+
+
 def test_without_an_answer_from_prefect_the_run_is_direct_and_says_so(
     embedded: wiring.Endpoints, tmp_path: Path
 ) -> None:

@@ -203,7 +203,7 @@ def test_commands_that_programs_tell_exist(package: str) -> None:
 def test_commands_that_bring_a_flow_back_exist() -> None:
     from pipelines.jobs import flows
 
-    for flow in flows.FLOWS:
+    for flow in flows.BY_NAME.values():
         again = f"{flow.again} --resume full-2026-03-02T06" if flow.resumes else flow.again
         assert faults(in_code(again)) == [], flow.name
 

@@ -18,7 +18,7 @@ import sentry_sdk
 
 from alerts.channels import Channel, Scrubbed, configured, secrets_of
 from alerts.channels.sentry import Sentry
-from alerts.model import Change, Code, Failed, Message, Problem, Severity
+from alerts.model import Change, Code, Failed, Message, Problem, Severity, Waiting
 from alerts.settings import AlertSettings
 from pipelines.privacy.traces import check_text
 from tests.support.alerting import NOW, message
@@ -77,13 +77,19 @@ class Coop:
 
     def message(self, change: Change) -> Message:
         texts = {f.name: self.text() for f in fields(Problem) if f.name not in _NO_TEXT}
+        asks = Waiting(*(self.text() if name != "version" else 1 for name in _ASKED), link=self.text())
         plain = message(
-            change, **texts, code=self.chance.choice(list(Code)), severity=self.chance.choice(list(Severity))
+            change,
+            **texts,
+            asks=self.chance.choice((asks, None)),
+            code=self.chance.choice(list(Code)),
+            severity=self.chance.choice(list(Severity)),
         )
         return replace(plain, incident=replace(plain.incident, id=self.text()))
 
 
-_NO_TEXT = {"code", "severity", "since", "last_good", "next_try"}
+_NO_TEXT = {"code", "severity", "since", "last_good", "next_try", "asks"}
+_ASKED = ("id", "version", "about", "happens", "undo")
 
 
 @pytest.fixture(autouse=True)

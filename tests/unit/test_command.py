@@ -105,3 +105,28 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_refusal_comes_back_whole_from_another_process() -> None:
     back = pickle.loads(pickle.dumps(Refused("BUSY", "not now")))
     assert (back.code, back.sentence, str(back)) == ("BUSY", "not now", "BUSY: not now")
+
+
+class TestPython:
+    """What a line that tells the next command begins with."""
+
+    def test_it_is_plain_where_the_path_leads_to_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+        assert command.python() == "python"
+
+    def test_it_is_below_here_or_whole_where_it_does_not(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        mine = tmp_path / "my project" / ".venv" / "bin" / "python"
+        mine.parent.mkdir(parents=True)
+        monkeypatch.setenv("PATH", "/nowhere")
+        monkeypatch.setattr(sys, "executable", str(mine))
+        monkeypatch.chdir(tmp_path / "my project")
+        assert command.python() == ".venv/bin/python"
+        monkeypatch.chdir("/")
+        assert command.python() in (f"'{mine}'", f"'{str(mine)[1:]}'")
+
+    def test_another_one_on_the_path_is_not_taken_for_it(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        other = tmp_path / "python"
+        other.symlink_to(sys.executable)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert command.python().endswith(str(Path(sys.executable).name))
+        assert command.python() != "python"

@@ -67,3 +67,17 @@ def test_one_bar_is_made_for_all_pieces_of_work(monkeypatch: pytest.MonkeyPatch)
     assert made == ["piece 0"]
     assert updates[-1] == (100.0, "done")
     assert len(updates) == 40
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("incremental: 5,208 applied", "incremental: 5,208 applied"),
+        ("n" * 100, "n" * 100),
+        ("n" * 101, "n" * 99 + "…"),
+        ("full: " + "one more finding, " * 9, "full: " + "one more finding, " * 4 + "one more finding…"),
+    ],
+)
+def test_the_name_of_a_run_fits_into_a_line(words: str, name: str) -> None:
+    assert prefect_page._fitting(words) == name
+    assert len(name) <= 100

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from pipelines import command
-from pipelines.orchestrator import place
+from pipelines.errors import PermanentError
+from pipelines.orchestrator import place, rest
 from pipelines.orchestrator.place import Place
 
 PROFILES = """
@@ -84,6 +85,35 @@ def test_the_command_asks_that_server(home: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(httpx, "get", get)
     assert command.why_direct() is None
     assert asked == [("http://profile:4200/api/health", ("me", "Canary"))]
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "text", "words"),
+    [
+        ("http://here:4200", 200, "<html>", place.NO_API),
+        ("http://here:4200/", 404, "", place.NO_API),
+        ("http://here/prefect", 200, "true", None),  # a server that was told to have its API elsewhere
+        ("http://here:4200/api", 200, "true", None),
+        ("https://cloud/api/accounts/1/workspaces/2", 200, "true", None),
+        ("http://here:4200/api", 503, "", "the Prefect API answers 503"),
+    ],
+)
+def test_a_url_of_the_pages_for_people_is_said_to_lack_its_end(
+    url: str, status: int, text: str, words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(status, text=text))
+    assert command.why_direct() == words
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(200, text="<html>"), httpx.Response(404), httpx.Response(405)])
+def test_whoever_asks_that_server_says_so_too(answer: httpx.Response, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpx.Client, "request", lambda *_, **__: answer)
+    with pytest.raises(PermanentError, match="must end in /api"):
+        rest.Rest("http://here:4200").get("/admin/version")
+    with pytest.raises(PermanentError) as other:
+        rest.Rest("http://here:4200/api").get("/admin/version")
+    assert "/api" not in str(other.value).replace("/admin", "")
 
 
 def test_prefect_itself_reads_it_so(home: Path) -> None:

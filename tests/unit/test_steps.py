@@ -57,8 +57,11 @@ def test_what_trying_again_does_not_change_is_tried_once(error: Exception, at_on
 
 
 def test_every_step_has_three_retries_with_longer_and_longer_waits_and_some_chance() -> None:
+    once = {"check_health"}  # a store that is away is what it is to find
     for name, policy in steps.RETRIES.items():
-        assert policy.attempts == 4, name
+        assert policy.attempts == (1 if name in once else 4), name
+        if name in once:
+            continue
         delays = policy.delays()
         assert delays == sorted(delays)
         assert delays[-1] == 4 * delays[0]

@@ -123,3 +123,17 @@ def test_wrong_options_are_refused(wrong: list[str], capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as caught:
         watch.main(wrong)
     assert caught.value.code == 2 and "--every" in capsys.readouterr().err
+
+
+def test_what_nobody_is_to_hear_of_is_shown_and_no_trouble(
+    turns: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    quiet = Turn(FACTS, (problem(),), hushed={"STORE_DOWN:redis": "muted until 2026-03-02 14:00 UTC"})
+    turns(quiet)
+    assert watch.main([]) == 0
+    assert capsys.readouterr().out.startswith("muted until 2026-03-02 14:00 UTC: redis does not work.")
+    assert watch.named(quiet) == "nothing is wrong"
+    turns(quiet)
+    watch.main(["--json"])
+    (said,) = json.loads(capsys.readouterr().out)["problems"]
+    assert said["hushed"] == "muted until 2026-03-02 14:00 UTC"

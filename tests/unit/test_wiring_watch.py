@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from alerts.dispatch import Dispatcher
+from alerts.fallback import Fallback
+from alerts.model import Code, Severity
 from pipelines import settings, wiring_watch
 from pipelines.errors import InvalidInput, PermanentError
+from pipelines.jobs import resources
+from tests.support.fakes_alerts import DOWN, NOW, problem
+from tests.support.make import raising
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +66,7 @@ def test_what_serve_should_keep_running_and_is_not_there_is_away(
 def test_a_machine_has_a_name_that_is_not_its_host_name(monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
     for host in ("annas-laptop", "annas-laptop", "web-1"):
-        monkeypatch.setattr(wiring_watch.socket, "gethostname", lambda host=host: host)
+        monkeypatch.setattr(resources.socket, "gethostname", lambda host=host: host)
         names.append(wiring_watch.machine(settings.load()).name)
     assert names[0] == names[1] != names[2] and "anna" not in names[0]
 
@@ -101,3 +107,35 @@ def test_wrong_alert_settings_are_wrong_input_and_are_not_shown(monkeypatch: pyt
     with pytest.raises(PermanentError) as caught:
         wiring_watch.alert_settings()
     assert "SLACK_WEBHOOK_URL" in str(caught.value) and "Canary" not in str(caught.value)
+
+
+def test_a_state_directory_of_another_user_is_said_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(_: object) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(wiring_watch.embedded, "pids", refuse)
+    config = settings.load(state_dir=tmp_path)
+    with (
+        pytest.raises(PermanentError, match=r"belongs to another user.*ORGANISM_STATE_DIR"),
+        wiring_watch.watching(config),
+    ):
+        pass
+
+
+def test_a_question_that_waits_for_an_answer_is_no_open_incident(tmp_path: Path) -> None:
+    """Or `status` would end with 1, and the page would say that something is wrong, while people think about a proposal."""
+    (tmp_path / "state").mkdir()
+    asks = problem(Code.PROPOSAL_WAITING, subject="a:1", severity=Severity.INFO)
+    told = Dispatcher(None, [], fallback=Fallback(tmp_path / "state"))
+    told.settle([asks, DOWN], NOW)
+    told.close()
+    found = wiring_watch.open_incidents(settings.load(), None)
+    assert [incident.key for incident in found] == [DOWN.key]
+
+
+def test_in_shadow_mode_no_connection_is_opened_to_look_for_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wiring_watch, "open_pool", raising(AssertionError("a connection")))
+    with wiring_watch._asking(settings.load(), "postgresql://127.0.0.1:1/x") as asking:
+        assert asking.proposals is None

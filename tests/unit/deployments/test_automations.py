@@ -98,3 +98,12 @@ def test_a_run_that_a_rule_refused_is_no_silence() -> None:
 def test_only_those_notify_of_which_the_decision_says_so() -> None:
     told = {spec["name"] for spec in automations.shipped("organism", [BLOCK]) if "send-notification" in kinds(spec)}
     assert told == {"organism-pool-not-ready", "organism-incremental-silent"}
+
+
+def test_one_that_tells_nobody_is_a_warning_with_what_to_set() -> None:
+    told = {check.name: check for check in automations.examine(installed(), "organism")}
+    assert told["pool-not-ready"].seen == "tells nobody: no webhook is configured"
+    assert told["pool-not-ready"].ok and "SLACK_WEBHOOK_URL" in told["pool-not-ready"].fix, (
+        "advice: it turns nothing red"
+    )
+    assert told["zombie"].fix == ""

@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import pytest
 from rich.console import Console
 
@@ -21,11 +22,30 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_check_says_that_there_is_no_server_and_ends_with_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert commands.main(["check", "--json", "--file", str(FILE)]) == command.FAILED
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:9/api"])
+def test_check_says_that_no_server_answers_and_that_the_file_is_good(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> object:
+        raise httpx.ConnectError("no")
+
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    monkeypatch.setattr(httpx.Client, "request", refused)
+    assert commands.main(["check", "--json", "--file", str(FILE)]) == command.GOOD
     told = {c["name"]: c for c in json.loads(capsys.readouterr().out)["checks"]}
-    assert told["Prefect API"]["seen"].startswith("PREFECT_API_URL is not set")
+    assert told["prefect.yaml"]["ok"] and told["prefect.yaml"]["seen"].startswith("no mistake in")
+    assert told["Prefect API"]["seen"].startswith("not checked: P")
     assert "deployments serve" in told["Prefect API"]["fix"]
+
+
+def test_check_of_a_server_that_is_named_wrongly_fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://here:4200")
+    monkeypatch.setattr(httpx.Client, "request", lambda *_, **__: httpx.Response(200, text="<html>"))
+    assert commands.main(["check", "--file", str(FILE)]) == command.FAILED
+    said = " ".join(capsys.readouterr().out.split())
+    assert "must end in /api" in said and "no mistake in" in said
 
 
 def test_check_of_a_wrong_file_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,10 +77,19 @@ def test_the_list_tells_when_each_runs_next(capsys: pytest.CaptureFixture[str]) 
     table = listing.rows(api.deployments(), soon)
     listing.show_rows(table, Console(highlight=False, soft_wrap=True, color_system=None), NOW)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == sorted(api.own_deployments)
-    assert "in 4 min" in lines[2]
-    assert lines[3].endswith("paused")
+    told = {line.split()[0].rpartition("/")[2]: line for line in lines[1:]}
+    assert list(told) == [name.partition("/")[2] for name in sorted(api.own_deployments)]
+    assert "in 4 min" in told["incremental"]
+    assert told["verify"].endswith("paused")
     assert all(len(line) <= 80 for line in lines)
+
+
+def test_what_people_start_is_neither_paused_nor_late(capsys: pytest.CaptureFixture[str]) -> None:
+    table = listing.rows(installed().deployments(), {})
+    listing.show_rows(table, Console(highlight=False, soft_wrap=True, color_system=None), NOW)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "policy_check" in line]
+    assert line.endswith("when asked")
+    assert [row["active"] for row in table if row["deployment"] == "policy_check/policy_check"] == [True]
 
 
 @pytest.mark.parametrize("name", ["serve", "backup", "restore"])

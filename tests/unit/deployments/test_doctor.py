@@ -218,13 +218,17 @@ def test_a_run_that_ends_while_the_slots_are_counted_is_no_leak() -> None:
     assert doctor.about_slots(api).ok
 
 
+#: Where no webhook is configured.
+TELL_NOBODY = {"incremental-silent", "pool-not-ready"}
+
+
 def test_advice_turns_nothing_red() -> None:
     api = installed()
     api.told_settings["server"]["services"]["db_vacuum"]["enabled"] = ["events"]
     api.told_settings["server"]["database"] = {"connection_url": None, "driver": None}
     checks = examined(api)
     assert is_green(checks)
-    assert {c.name for c in checks if c.fix} == {"retention", "server database"}
+    assert {c.name for c in checks if c.fix} == {"retention", "server database", *TELL_NOBODY}
 
 
 def test_a_mistyped_setting_is_red_here_and_advice_in_setup(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,3 +297,17 @@ def test_setup_deploys_nothing_while_prefect_yaml_is_wrong(tmp_path: Path) -> No
     assert checks["prefect.yaml"].ok is False
     assert checks["deployments"].ok is None
     assert manifest.POOL in checks["work pool"].seen
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("zone", "Mars", "ORGANISM_ZONE"),
+        ("blackout", "soon", "is not a blackout, such as"),
+        ("retries", {"no_step": {"attempts": 3}}, "ORGANISM_RETRIES names no_step"),
+    ],
+)
+def test_what_is_understood_only_where_it_is_used_is_found_by_the_doctor(name: str, value: object, words: str) -> None:
+    config = settings.load(**{name: value})
+    (check,) = run([Question("settings", lambda: ground.about_settings(config))])
+    assert check.ok is False and words in check.seen

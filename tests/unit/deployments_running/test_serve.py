@@ -97,3 +97,14 @@ def test_what_is_no_port_is_refused(port: str, capsys: pytest.CaptureFixture[str
         serve.main(["--port", port])
     assert caught.value.code == 2
     assert "not a port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("terminal", "lines"), [(False, ["first", "second"]), (True, [])])
+def test_a_log_gets_a_line_for_each_stage_and_a_terminal_shows_it_while_it_lasts(
+    terminal: bool, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    for words in ("first", "second"):
+        with serve._stage(words):
+            said = capsys.readouterr().err.splitlines()
+            assert (words in said) is (words in lines), said
