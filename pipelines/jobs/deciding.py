@@ -21,6 +21,7 @@ from pipelines.interventions.audit import AuditReport
 from pipelines.interventions.proposal import Choice, Halt, Proposal, as_document
 from pipelines.interventions.shown import coarse, hidden
 from pipelines.jobs.evaluate import Proposals
+from pipelines.jobs.proposal_words import BY_PEOPLE
 
 #: In the state directory: the end of the audit log as it was last seen, noted outside the database.
 ANCHOR = "audit.head"
@@ -98,7 +99,7 @@ def waiting(exact: Proposal, link: str | None = None) -> Waiting:
     """A proposal that may be shown, for a message that asks for a decision. link: of its page."""
     p = coarse(exact)
     expires = p.expires_at if p.state is State.PENDING_APPROVAL else None
-    return Waiting(p.id, p.version, str(p.target), p.preview, p.reversibility, expires, link)
+    return Waiting(p.id, p.version, str(p.target), f"{p.preview} Carried out {BY_PEOPLE}.", p.reversibility, expires, link)
 
 
 def page_of(id_: str, api_url: str) -> str | None:

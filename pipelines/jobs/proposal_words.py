@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from pipelines.evidence import State
 from pipelines.interventions.proposal import Proposal
 
+#: Said wherever somebody decides: what is described above it is not started by the decision.
+BY_PEOPLE = "by people, once it is approved; nothing happens by itself"
+
 
 def facts(p: Proposal) -> Iterator[tuple[str, str]]:
     """(what, words), in the order in which somebody who decides wants to read them. p: as `shown.coarse` has it."""
@@ -30,6 +33,7 @@ def facts(p: Proposal) -> Iterator[tuple[str, str]]:
     if plan := p.outcome_plan:
         dates = " and ".join(map(str, plan.check_dates))
         yield "judged by", f"{plan.method}: {plan.comparison}; on {dates}; harm from {number(plan.harm_bound)}"
+    yield "carried out", BY_PEOPLE
     yield "needs", f"{p.approval.policy}, {len(p.approval.decisions)} of {p.approval.needed} so far"
     for d in p.approval.decisions:
         yield d.decision, f"{d.by}, {minute(d.at)}: {d.reason}"

@@ -94,7 +94,7 @@ def reason_of(text: str) -> str:
 def asked(p: Told, choice: Choice) -> Ask:
     """The page before a decision: exactly what will happen, and how it is undone."""
     approving = choice is Choice.APPROVE
-    yes = (p.preview, f"It happens once as many have agreed as it needs: {p.needs}.")
+    yes = (p.preview, f"It is carried out {proposal_words.BY_PEOPLE}. To be approved it needs {p.needs}.")
     no = ("Nothing is done. The proposal is closed as rejected, with your name and reason.",)
     return Ask(
         title=f"{'Approve' if approving else 'Reject'} the proposal about {p.about}?",
