@@ -11,9 +11,9 @@ help: ## this list
 install: $(STAMP) ## the virtual environment, with exactly what was tested
 $(STAMP): requirements.txt pyproject.toml setup.py $(wildcard pipelines/metrics/kernels/*.[ch])
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v.major}.{v.minor}; say make PYTHON=python3.12")'
-	@echo "installing into $(VENV) (about a minute)"
+	@echo "installing into $(VENV) (two or three minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt || { echo "not installed: this needs the network, or a mirror of PyPI (PIP_INDEX_URL) or a proxy (HTTPS_PROXY)" >&2; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -c "from pipelines.metrics import kernels; print('graph kernels:', kernels.engine())"
 	@touch $(STAMP)

@@ -1,11 +1,12 @@
 """Alert rules of a flow: what an operator may turn off, mute or give another threshold, and what that makes of the problems.
 
-Pure; they are kept by `alerts.rule_store`. A rule speaks of one code of one flow. What loses data is never turned off.
+Pure; they are kept by `alerts.rule_store`. A rule speaks of one code of one flow. What loses data, or would not be noticed
+otherwise, is never turned off; and where something critical is silent, people are told that once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import isfinite
@@ -13,13 +14,21 @@ from typing import Any
 
 from alerts.model import Code, Problem, Severity
 from alerts.rules.limits import Limits
-from alerts.rules.words import FLOWS
+from alerts.rules.words import FLOWS, sentence
+from alerts.words import moment
 
-#: Nobody who goes on leave should leave a loss unheard until they are back.
-LONGEST_MUTE, LONGEST_MUTE_OF_LOSS = timedelta(days=30), timedelta(hours=24)
+#: A loss stays wrong for a day (`Limits.day`): with half of it muted, what is lost meanwhile is told afterwards.
+LONGEST_MUTE, LONGEST_MUTE_OF_LOSS = timedelta(days=30), timedelta(hours=12)
+#: So long a loss is heard between two mutes: some turns of the watch.
+HEARD_BETWEEN = timedelta(hours=1)
+#: So long a note that something is silent is due: as long as it is known that it was told.
+_NOTED = timedelta(days=1)
 _LONGEST_NOTE = 200
 _USUAL = Limits()
 _INGEST = frozenset({"incremental"})
+_SCHEDULED = frozenset({"incremental", "full", "watch", "verify"})
+#: Without a schedule: who asked for a run sees what became of it.
+ON_DEMAND = frozenset({"health_monitoring", "policy_check", "intervention_planning"})
 
 
 class InvalidRule(ValueError):
@@ -34,7 +43,8 @@ class Away(Exception):
 class Known:
     """A code that can be set. unit: of its threshold, "" where it has none. default: None where it depends on the flow, as
     `usual` says. flows: that it is about, None for all. subject: of its problems, None where that is the flow. loss: never
-    off, never less than critical, and muted for a day at most. shared: one message for all flows, and one can be left out.
+    off, never less than critical, and muted for half a day at most. shared: one message for all flows, and one can be left
+    out. critical: unless it is set otherwise. heard: never off for a flow with a schedule.
     """
 
     code: Code
@@ -48,10 +58,15 @@ class Known:
     subject: str | None = None
     loss: bool = False
     shared: bool = False
+    critical: bool = False
+    heard: bool = False
 
     @property
     def longest_mute(self) -> timedelta:
         return LONGEST_MUTE_OF_LOSS if self.loss else LONGEST_MUTE
+
+    def may_be_off(self, flow: str) -> bool:
+        return not self.loss and not (self.heard and flow not in ON_DEMAND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +88,12 @@ class FlowRule:
 
 
 _KNOWN = (
-    Known(Code.FLOW_FAILED, "a run failed after all retries"),
-    Known(Code.BREAKER_OPEN, "a run found too many invalid entries and set nothing aside", flows=_INGEST),
-    Known(Code.ZOMBIE_RUN, "a run died without a word"),
-    Known(Code.NEVER_STARTED, "a run was due, and nobody took it up"),
+    Known(Code.FLOW_FAILED, "a run failed after all retries", critical=True, heard=True),
+    Known(
+        Code.BREAKER_OPEN, "a run found too many invalid entries and set nothing aside", flows=_INGEST, critical=True
+    ),
+    Known(Code.ZOMBIE_RUN, "a run died without a word", critical=True),
+    Known(Code.NEVER_STARTED, "a run was due, and nobody took it up", critical=True),
     Known(
         Code.SCHEDULE_MISSED,
         "how long nothing may start the flow",
@@ -84,6 +101,8 @@ _KNOWN = (
         default=_USUAL.missed,
         least=1,
         most=100,
+        flows=_SCHEDULED,
+        critical=True,
     ),
     Known(
         Code.RETRY_RATE,
@@ -119,6 +138,8 @@ _KNOWN = (
         most=1_440,
         flows=_INGEST,
         subject="graph",
+        critical=True,
+        heard=True,
     ),
     Known(
         Code.SLO_DIGEST,
@@ -129,9 +150,13 @@ _KNOWN = (
         most=0.999,
         shared=True,
     ),
-    Known(Code.ENTRIES_LOST, "entries left the stream unread", flows=_INGEST, subject="stream", loss=True),
-    Known(Code.STREAM_RESET, "the stream went back", flows=_INGEST, subject="stream", loss=True),
-    Known(Code.DRIFT, "graph and archive disagree", flows=frozenset({"verify"}), subject="graph", loss=True),
+    Known(
+        Code.ENTRIES_LOST, "entries left the stream unread", flows=_INGEST, subject="stream", loss=True, critical=True
+    ),
+    Known(Code.STREAM_RESET, "the stream went back", flows=_INGEST, subject="stream", loss=True, critical=True),
+    Known(
+        Code.DRIFT, "graph and archive disagree", flows=frozenset({"verify"}), subject="graph", loss=True, critical=True
+    ),
 )
 _BY_CODE: Mapping[str, Known] = {known.code.value: known for known in _KNOWN}
 #: What a threshold changes.
@@ -181,15 +206,18 @@ def is_muted(rule: FlowRule, now: datetime) -> bool:
 # ------------------------------------------------------------------------------------------------ may it be set
 
 
-def validated(rule: FlowRule, now: datetime) -> FlowRule:
+def validated(rule: FlowRule, now: datetime, last_mute: datetime | None = None) -> FlowRule:
     """The rule as it is kept: a threshold that is the default is none, times are UTC.
+
+    last_mute: the latest end that any mute of it was set to, also where it was ended before.
 
     Raises:
         InvalidRule: what is wrong with it, and what was expected.
     """
     its = known(rule.flow, rule.code)
-    for check in (_loss_is_heard, _threshold_fits, _severity_fits, _mute_fits, _note_fits):
+    for check in (_is_heard, _threshold_fits, _severity_fits, _mute_fits, _note_fits):
         check(rule, its, now)
+    _loss_is_heard_between(rule, its, now, last_mute)
     return replace(
         rule,
         code=its.code.value,
@@ -199,9 +227,25 @@ def validated(rule: FlowRule, now: datetime) -> FlowRule:
     )
 
 
-def _loss_is_heard(rule: FlowRule, its: Known, _now: datetime) -> None:
-    if its.loss and not rule.enabled:
-        raise InvalidRule(f"{its.code} cannot be turned off, only muted for at most 24 h: data is lost, or wrong")
+def _is_heard(rule: FlowRule, its: Known, _now: datetime) -> None:
+    if not rule.enabled and not its.may_be_off(rule.flow):
+        why = "data is lost, or wrong" if its.loss else "nobody would notice"
+        raise InvalidRule(f"{its.code} cannot be turned off, only muted for at most {_hours(its)} h: {why}")
+
+
+def _hours(its: Known) -> str:
+    return f"{its.longest_mute / timedelta(hours=1):g}"
+
+
+def _loss_is_heard_between(rule: FlowRule, its: Known, now: datetime, last: datetime | None) -> None:
+    """Mutes one after the other would be one without an end."""
+    if not its.loss or rule.muted_until is None or last is None or rule.muted_until <= last:
+        return
+    if now < last + HEARD_BETWEEN:
+        raise InvalidRule(
+            f"{its.code} was muted until {moment(last)}: that cannot be extended, and it is heard for"
+            f" {HEARD_BETWEEN / timedelta(hours=1):g} h before it is muted again"
+        )
 
 
 def _threshold_fits(rule: FlowRule, its: Known, _now: datetime) -> None:
@@ -232,8 +276,7 @@ def _mute_fits(rule: FlowRule, its: Known, now: datetime) -> None:
     if until.tzinfo is None:
         raise InvalidRule("the end of a mute needs a time zone, such as 2026-03-02T14:30:00Z")
     if not now < until <= now + its.longest_mute:
-        hours = its.longest_mute / timedelta(hours=1)
-        raise InvalidRule(f"a mute of {its.code} ends in the future, within {hours:g} h")
+        raise InvalidRule(f"a mute of {its.code} ends in the future, within {_hours(its)} h")
 
 
 def _note_fits(rule: FlowRule, _its: Known, _now: datetime) -> None:
@@ -279,6 +322,35 @@ def hushed(problem: Problem, rules: Sequence[FlowRule], now: datetime) -> str | 
         return "turned off"
     until = max((rule.muted_until for rule in its if rule.muted_until and rule.muted_until > now), default=None)
     return f"muted until {until:%Y-%m-%d %H:%M} UTC" if until else None
+
+
+def silenced(rules: Iterable[FlowRule], now: datetime) -> Iterator[Problem]:
+    """A note for each critical alert that somebody silenced lately: who, and until when. Its event is that they did."""
+    for rule in rules:
+        if not _is_critical(rule) or rule.set_at is None or now - rule.set_at >= _NOTED:
+            continue
+        if rule.enabled and not is_muted(rule, now):
+            continue
+        how = f"muted until {moment(rule.muted_until)}" if rule.enabled and rule.muted_until else "turned off"
+        yield Problem(
+            code=Code.ALERT_SILENCED,
+            subject=f"{rule.code} of {rule.flow}",
+            severity=Severity.INFO,
+            what=sentence(f"{rule.code} of {rule.flow} is {how}, by {rule.set_by}: nobody is told of it."),
+            since=rule.set_at,
+            works="the watch goes on, and shows what is silent",
+            fix=f"python -m alerts rule {rule.flow} {rule.code} --on",
+            event=rule.set_at.astimezone(UTC).isoformat(),
+        )
+
+
+def _is_critical(rule: FlowRule) -> bool:
+    return rule.severity == Severity.CRITICAL or (rule.severity is None and _BY_CODE[rule.code].critical)
+
+
+def as_heard(rule: FlowRule) -> FlowRule:
+    """A rule of an earlier version of this program, which let more be turned off, turns off what may be."""
+    return rule if _BY_CODE[rule.code].may_be_off(rule.flow) else replace(rule, enabled=True)
 
 
 def adjusted(limits: Limits, rules: Sequence[FlowRule], now: datetime) -> Limits:

@@ -17,7 +17,7 @@ from alerts.model import QUESTIONS, Change, Code, Incident, Problem, Severity
 from alerts.rules.causes import explained_by, explains
 
 #: Told once for each event, and closed at once: nothing is open that could recover.
-NOTES = frozenset({Code.SLO_DIGEST})
+NOTES = frozenset({Code.SLO_DIGEST, Code.ALERT_SILENCED})
 _ORDER = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 _REMEMBERED = 40
 #: How a problem that is over is told for the last time.

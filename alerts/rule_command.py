@@ -100,7 +100,7 @@ def set_as_asked(options: argparse.Namespace, store: RuleStore | None, now: date
         after = store.clear_rule(options.flow, its.code, _who(options), now)
     else:
         after = store.set_rule(wanted, _who(options), now) if wanted != before else before
-    return "\n".join(_lines([after])).strip()
+    return "\n".join([options.flow, *_lines([after])])
 
 
 def changed(rule: FlowRule, options: argparse.Namespace, now: datetime) -> FlowRule:

@@ -56,13 +56,21 @@ class RuleStore:
             )
             wanted = sa.tuple_(rules.c.flow, rules.c.code, rules.c.version).in_(newest)
             found = connection.execute(sa.select(rules).where(wanted, rules.c.cleared.is_(False))).mappings().all()
-        return tuple(rule for row in found if _is_known(rule := _rule(row)))
+        return tuple(flow_rules.as_heard(rule) for row in found if _is_known(rule := _rule(row)))
 
     def set_rule(self, rule: FlowRule, by: str, now: datetime) -> FlowRule:
         """In force from now on; the whole rule, with the defaults filled in, and who set it when."""
-        rule = replace(flow_rules.validated(rule, now), set_by=_name(by), set_at=now)
+        rule = replace(self.validated(rule, now), set_by=_name(by), set_at=now)
         self._write(rule, cleared=False)
         return next(r for r in flow_rules.filled(rule.flow, [rule], now) if r.code == rule.code)
+
+    def validated(self, rule: FlowRule, now: datetime) -> FlowRule:
+        """As `flow_rules.validated`, with the mutes that there were."""
+        its = (rules.c.flow == rule.flow, rules.c.code == rule.code)
+        with self._turn() as connection:
+            ends = connection.execute(sa.select(rules.c.muted_until).where(*its, rules.c.muted_until.is_not(None)))
+            last = max(ends.scalars(), default=None)
+        return flow_rules.validated(rule, now, last)
 
     def clear_rule(self, flow: str, code: str, by: str, now: datetime) -> FlowRule:
         """The defaults hold again, which are returned. Done twice, it is noted twice."""

@@ -27,6 +27,9 @@ def show(check: Check, console: Console) -> None:
         sign, colour = "!", "yellow"
     seen, *more = _wrapped(check.seen)
     head = Text.assemble("  ", (sign, colour), f" {check.name:<{_NAME}}")
+    if len(check.name) >= _NAME:  # it would run into what stands beside it
+        console.print(head)
+        head = Text(" " * (_NAME + 4))
     console.print(head.append(seen, "dim" if check.ok is None else ""))
     for line in more:
         console.print(" " * (_NAME + 4) + line, markup=False)

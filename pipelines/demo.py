@@ -15,13 +15,15 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from pipelines import command, settings, steps, synthetic, wiring
-from pipelines.jobs import full, incremental, reconcile, scorecard, study, telling
+from pipelines import account, command, settings, steps, synthetic, wiring
+from pipelines.account import Origin
+from pipelines.jobs import flows, full, incremental, reconcile, released, scorecard, study, telling
 from pipelines.jobs.ingest import Stores
 from pipelines.jobs.publish import publish
 from pipelines.model import Funnel, RunReport
+from pipelines.ports import Ledger
 from pipelines.privacy.traces import secrets_of
-from pipelines.report import drift, figures, funnel, story_html, story_terminal
+from pipelines.report import drift, figures, funnel, story_html, story_json, story_terminal
 from pipelines.report.progress import counting, draining, working
 from pipelines.report.story import Mark, Story
 from pipelines.settings import Settings
@@ -30,6 +32,8 @@ from pipelines.settings import Settings
 _SENT_AGAIN = 0.2
 #: Of a person and working day; few, so that half a year fits into a minute.
 _PER_DAY = 6.0
+#: Settings that would lead away from its own.
+_SERVERS = ("redis_url", "cache_url", "graph_url", "postgres_url")
 _console = Console(highlight=False, soft_wrap=True)
 
 
@@ -46,15 +50,15 @@ def main(argv: list[str] | None = None) -> int:
         pressure=True,
     )
     started = time.monotonic()
-    with wiring.endpoints(config) as where:
+    with wiring.endpoints(config) as where, wiring.ledger(where) as ledger:
         with wiring.stores(config, where) as stores:
-            wrong, events = sense_and_map(stores, config, made_up)
+            wrong, events = sense_and_map(stores, config, made_up, ledger)
         with wiring.full_stores(config, where) as stores:
-            story = weigh_and_propose(stores, config, events)
+            story = weigh_and_propose(stores, config, events, ledger)
     peak = (command.peak_memory() or 0) >> 20
     _say("took", f"{time.monotonic() - started:.0f} s; this process used {peak:,} MB at most")
-    place = shlex.quote(str(wiring.state_dir(config)))
-    _say("next", f"ORGANISM_STATE_DIR={place} {command.python()} -m pipelines.review list")
+    _say("next", f"{_as_here(config)} {command.python()} -m pipelines.review list")
+    _console.print(f"         {_as_here(config)} {command.python()} -m pipelines.status --start")
     return _verdict(wrong, story)
 
 
@@ -70,25 +74,34 @@ def _own_place(config: Settings) -> Settings:
     """Embedded servers only, in `demo` below the state directory, from nothing."""
     place = wiring.state_dir(config) / "demo"
     shutil.rmtree(place, ignore_errors=True)
-    own = {"redis_url": None, "cache_url": None, "graph_url": None, "postgres_url": None}
-    return config.model_copy(update={**own, "state_dir": place, "horizon": None, "shadow": False})
+    return config.model_copy(update={**dict.fromkeys(_SERVERS), "state_dir": place, "horizon": None, "shadow": False})
+
+
+def _as_here(config: Settings) -> str:
+    """What the environment has to say for another command to go on with what the demo left, by the rules that it ran by."""
+    place, theirs = shlex.quote(str(wiring.state_dir(config))), settings.load()
+    leading_away = [f"-u ORGANISM_{name.upper()}" for name in _SERVERS if getattr(theirs, name) is not None]
+    without = " ".join(["env", *leading_away, ""]) if leading_away else ""
+    return f"{without}ORGANISM_STATE_DIR={place} ORGANISM_SHADOW=false ORGANISM_HORIZON=forever"
 
 
 def _this_minute() -> datetime:
     return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
-def sense_and_map(stores: Stores, config: Settings, options: synthetic.Options) -> tuple[list[str], Funnel]:
+def sense_and_map(
+    stores: Stores, config: Settings, options: synthetic.Options, ledger: Ledger
+) -> tuple[list[str], Funnel]:
     """Into the graph, some of it twice; what is wrong with that, which must be nothing, and what became of it all."""
     with counting("making up events") as show:
         payloads = [p for number, p in enumerate(study.events(options)) if not show(number)]
     _say("sense", f"{options.people} people, {options.weeks} weeks: {len(payloads):,} events onto the stream")
     _publish(stores, config, payloads)
-    first = _incremental(stores, config)
+    first = _incremental(stores, config, ledger)
     again = random.Random(options.seed).sample(payloads, int(len(payloads) * _SENT_AGAIN))  # noqa: S311
     _say("sense", f"{len(again):,} of them again, as after a lost connection")
     _publish(stores, config, again)
-    second = _incremental(stores, config)
+    second = _incremental(stores, config, ledger)
     with counting("recounting") as watch:
         report = reconcile.verify(stores, watch).report()
     _say("account", "the graph recounted from the archive")
@@ -96,16 +109,20 @@ def sense_and_map(stores: Stores, config: Settings, options: synthetic.Options) 
     return _wrong(first, second, len(report.differences)), first.funnel + second.funnel
 
 
-def weigh_and_propose(stores: full.FullStores, config: Settings, events: Funnel) -> Story:
+def weigh_and_propose(stores: full.FullStores, config: Settings, events: Funnel, ledger: Ledger) -> Story:
     """The full analysis and its story, marked against what was planted."""
     _say("weigh", "metrics, causes, time series, proposals")
     plan = wiring.plan(config, datetime.now(UTC), requested_by=("demo",))
-    with working() as watch:
-        done = full.run(stores, plan, steps.direct, lambda: datetime.now(UTC), command.peak_memory, watch=watch)
-    for step in done.steps:
-        _console.print(f"  {step.name:28s} {step.seconds:6.1f} s   peak {(step.peak_bytes or 0) >> 20:5,} MB")
-    truths = scorecard.marked(stores.points.findings(plan.run))
-    story = telling.tell_run(stores, done, config.min_group_size, truths=truths, events=events, demo=True)
+    with account.in_ledger(ledger, flows.FULL.name, Origin()) as record, working() as watch:
+        record.correlate(plan.run)
+        step = record.step(steps.direct)
+        done = full.run(stores, plan, step, lambda: datetime.now(UTC), command.peak_memory, watch=watch)
+        truths = scorecard.marked(stores.points.findings(plan.run))
+        story = telling.tell_run(stores, done, config.min_group_size, truths=truths, events=events, demo=True)
+        released.keep(stores.results, plan.run, story_json.as_dict(story), datetime.now(UTC))
+        record.result(story_json.numbers(story))
+    for its in done.steps:
+        _console.print(f"  {its.name:28s} {its.seconds:6.1f} s   peak {(its.peak_bytes or 0) >> 20:5,} MB")
     path = wiring.state_dir(config) / "last-run.html"
     story_html.write(path, story, datetime.now(UTC), forbidden=secrets_of(config))
     story_terminal.show(story, path, _console, secrets_of(config))
@@ -120,17 +137,19 @@ def _publish(stores: Stores, config: Settings, payloads: list[bytes]) -> None:
         publish(stores.stream, outbox, payloads, cap=config.stream_cap, watch=lambda done: show(done.sent))
 
 
-def _incremental(stores: Stores, config: Settings) -> RunReport:
+def _incremental(stores: Stores, config: Settings, ledger: Ledger) -> RunReport:
     _say("map", "an incremental run")
-    with draining("into the graph") as show:
+    run = account.in_ledger(ledger, flows.INCREMENTAL.name, Origin())
+    with run as record, draining("into the graph") as show:
         report = incremental.run(
             stores,
             wiring.rules(config),
             wiring.upkeep(config),
             wiring.budget(config),
-            steps.direct,
+            record.step(steps.direct),
             watch=lambda progress: show(progress.done, progress.backlog),
         )
+        record.result(funnel.numbers(report))
     funnel.show(report, _console)
     return report
 

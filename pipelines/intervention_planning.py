@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--horizon", type=int, default=planning.HORIZON, metavar="DAYS", help="by when all of it is judged"
     )
     levels = [level.value for level in EffortLevel]
-    parser.add_argument("--effort", default="medium", metavar="|".join(levels), help="what it may ask of the team")
+    parser.add_argument("--effort", default="medium", choices=levels, help="what it may ask of the team")
     parser.add_argument("--direct", action="store_true", help="without Prefect, even where its API answers")
     parser.add_argument("--json", action="store_true", help="the result as one JSON object on standard output")
     return parser

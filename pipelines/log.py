@@ -10,13 +10,18 @@ from datetime import UTC, datetime
 
 from pipelines.errors import OrganismError
 
+#: How a pseudonym looks, also behind a word and in capitals: for whoever looks for one in a text.
+PSEUDONYM = r"(?<![0-9a-z])[px]_[0-9a-f]{16,40}(?![0-9a-f])"
 #: URLs with a password, Slack webhooks (the URL is the credential), pseudonyms, mail addresses, our own keys and tokens.
+#: An address begins where its characters do, and gives none back: a long text is read once.
 _SECRET = re.compile(
-    r"(?P<url>[a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s@]+@"
+    r"(?P<url>[a-z][a-z0-9+.-]{0,20}://)[^\s/@:]*:[^\s@]{1,1000}@"
     r"|hooks\.slack\.com/\S+"
-    r"|\b[px]_[0-9a-f]{16,40}\b"
-    r"|\b[\w.+-]+@[\w-]+\.[\w.-]+\b"
-    r"|\b(?:key|token)_[0-9a-f]{16}\.[\w-]{43}"
+    rf"|{PSEUDONYM}"
+    r"|(?<![\w.+%-])[\w.+%-]++@[\w-]++(?:\.[\w-]++)+"
+    r"|(?<![\w.+-])[\w.+-]++%40[\w-]++(?:\.[\w-]++)+"
+    r"|\b(?:key|token)_[0-9a-f]{16}\.[\w-]{43}",
+    re.IGNORECASE,
 )
 
 

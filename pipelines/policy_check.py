@@ -95,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     if bool(options.playbook) != bool(options.team):
         raise InvalidInput("--playbook and --team belong together")
+    if not (options.proposal or options.playbook or options.document):
+        raise InvalidInput(
+            "what is to be checked? --proposal ID, or --playbook NAME with --team TEAM, or --document FILE|-"
+        )
     given = {"proposal": options.proposal, "template_id": options.playbook, "team": options.team}
     if options.document:
         with command.input_file(options.document) as file:

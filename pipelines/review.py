@@ -20,14 +20,14 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from pipelines import command, log, settings, wiring
+from pipelines import command, settings, wiring
 from pipelines.errors import Refused
 from pipelines.interventions.proposal import Choice, Proposal, as_document
 from pipelines.interventions.shown import coarse
 from pipelines.jobs import deciding, proposal_words
 from pipelines.jobs.deciding import Listed, Signed
 from pipelines.jobs.evaluate import Proposals
-from pipelines.privacy.traces import guard, secrets_of
+from pipelines.privacy.traces import guard, mask, secrets_of
 from pipelines.report.markup import seen
 
 
@@ -138,7 +138,7 @@ def _list(desk: Desk, options: argparse.Namespace) -> int:
         return command.GOOD
     if halt := its.halt:
         since = proposal_words.minute(halt.at)
-        desk.say(seen(f"HALTED since {since} by {log.redact(halt.by)}: {log.redact(halt.reason)}"))
+        desk.say(seen(f"HALTED since {since} by {mask(halt.by)}: {mask(halt.reason)}"))
     if its.found:
         _print_table(desk, its)
     else:
@@ -210,7 +210,7 @@ def _withdraw(desk: Desk, options: argparse.Namespace) -> int:
     _confirm(
         desk, f"proposal {found.id} is {withheld}" if withheld else _story(coarse(found)), options, "Take this back?"
     )
-    return _tell(desk, desk.proposals.withdraw(found.id, options.by, log.redact(options.reason), desk.now), options)
+    return _tell(desk, desk.proposals.withdraw(found.id, options.by, mask(options.reason), desk.now), options)
 
 
 def _confirm(desk: Desk, story: str, options: argparse.Namespace, question: str) -> None:
@@ -230,12 +230,12 @@ def _tell(desk: Desk, after: Proposal, options: argparse.Namespace) -> int:
 
 
 def _halt(desk: Desk, options: argparse.Namespace) -> int:
-    changed = desk.proposals.halt(options.by, log.redact(options.reason), desk.now)
+    changed = desk.proposals.halt(options.by, mask(options.reason), desk.now)
     return _switched(options, "halted", changed)
 
 
 def _resume(desk: Desk, options: argparse.Namespace) -> int:
-    changed = desk.proposals.resume(options.by, log.redact(options.reason), desk.now)
+    changed = desk.proposals.resume(options.by, mask(options.reason), desk.now)
     return _switched(options, "running", changed)
 
 

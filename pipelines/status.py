@@ -1,10 +1,13 @@
-"""`python -m pipelines.status`: how things stand. It starts nothing, changes nothing, and tells what it could not ask."""
+"""`python -m pipelines.status`: how things stand. It changes nothing, starts nothing unless `--start` says so, and tells what
+it could not ask.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections import Counter
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +24,10 @@ from pipelines.report.standing import Standing, flow_standings
 from pipelines.runs import FlowFigures, Run
 from pipelines.settings import Settings
 
-_STOPPED = "the embedded servers are not running; any other command starts them, as does {python} -m deployments serve"
+_STOPPED = (
+    "the embedded servers are not running, so there is nothing to ask; start them for this look: {python} -m pipelines.status"
+    " --start; or for as long as you like: {python} -m deployments serve"
+)
 _DAY, _LOOKED_AT, _OF_EACH = timedelta(days=1), 20, 10
 _OPEN = (State.PENDING_APPROVAL, State.SHADOW, State.BLOCKED, State.APPROVED)
 
@@ -29,18 +35,22 @@ _OPEN = (State.PENDING_APPROVAL, State.SHADOW, State.BLOCKED, State.APPROVED)
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.status",
-        description="How things stand. Asks what runs; starts nothing and changes nothing.",
+        description="How things stand. Asks what runs; changes nothing, and starts nothing unless it is told to.",
         epilog="Exit codes: 0 all is well, also where everything is embedded and stopped; 1 an incident is open or a store is"
         " down; 2 wrong settings.",
     )
     parser.add_argument("--json", action="store_true", help="as one JSON object on standard output")
+    parser.add_argument("--start", action="store_true", help="start the embedded servers for as long as it looks")
     options = parser.parse_args(argv)
     config = settings.load()
     (
         wiring.policy_rules(config),
         command.policies(config),
     )  # what is mistyped in them is said here, and not taken for a store
-    with wiring_watch.watching(config) as watched:
+    with ExitStack() as stack:
+        if options.start:
+            stack.enter_context(wiring.endpoints(config))
+        watched = stack.enter_context(wiring_watch.watching(config))
         if watched.stopped:
             print(json.dumps({"stopped": True}) if options.json else _STOPPED.format(python=command.python()))
             return command.GOOD

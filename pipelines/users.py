@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _about_user(verb, roles=True)
     _with_password(verb)
     _verb(verbs, "list", _list, "users and their roles")
-    _about_user(_verb(verbs, "roles", _roles, "give these roles in place of the present ones"), roles=True)
+    _about_roles(_verb(verbs, "roles", _roles, "give roles or take them away; --role in place of all present ones"))
     verb = _verb(verbs, "password", _password, "a new random password, shown once; whoever is logged in is logged out")
     _about_user(verb)
     _with_password(verb)
@@ -80,7 +80,7 @@ def _key_verbs(verbs: Any) -> None:
     )
     verb = _verb(keys, "create", _key_create, "a new key, shown once")
     _about_user(verb)
-    verb.add_argument("--role", action="append", choices=list(Role), help="only these of their roles; else all")
+    _add_roles(verb, "--role", "only these of their roles; else all")
     verb.add_argument("--days", type=_days, default=90, help="how long it lasts (default 90)")
     verb.add_argument("--label", default="", help="what it is for")
     _verb(keys, "list", _key_list, "every key: whose, until when, last used when")
@@ -100,7 +100,20 @@ def _verb(verbs: Any, name: str, do: Callable[[Desk, argparse.Namespace], None],
 def _about_user(verb: argparse.ArgumentParser, *, roles: bool = False) -> None:
     verb.add_argument("name", help="such as anna.berg")
     if roles:
-        verb.add_argument("--role", action="append", choices=list(Role), required=True, help="may be given repeatedly")
+        _add_roles(verb, "--role", "may be given repeatedly", required=True)
+
+
+def _about_roles(verb: argparse.ArgumentParser) -> None:
+    _about_user(verb)
+    _add_roles(verb, "--add", "besides those that they have; may be given repeatedly")
+    _add_roles(verb, "--remove", "no longer; may be given repeatedly")
+    _add_roles(verb, "--role", "these alone: what is not named is taken away; may be given repeatedly")
+
+
+def _add_roles(verb: argparse.ArgumentParser, option: str, words: str, *, required: bool = False) -> None:
+    """Their plain names, which is what argparse shows: it would show the members of an enumeration as Python does."""
+    known = [role.value for role in Role]
+    verb.add_argument(option, action="append", choices=known, required=required, help=words)
 
 
 def _with_password(verb: argparse.ArgumentParser) -> None:
@@ -148,9 +161,27 @@ def _user_row(user: User) -> tuple[str, ...]:
 
 
 def _roles(desk: Desk, options: argparse.Namespace) -> None:
-    name, roles = desk.access.user(options.name).name, _of(options.role)
-    desk.note("user roles", name, roles=sorted(roles))
-    _tell(desk.access.set_roles(name, roles), options)
+    before = desk.access.user(options.name)
+    roles = _wanted(before.roles, options)
+    desk.note("user roles", before.name, roles=sorted(roles))
+    user = desk.access.set_roles(before.name, roles)
+    if options.json:
+        _print_json(_plain(user))
+    else:
+        print(f"{user.name}: {_words(before.roles)} -> {_words(user.roles)}")
+
+
+def _wanted(had: frozenset[Role], options: argparse.Namespace) -> frozenset[Role]:
+    """Raises InvalidInput: not one thing to do, or nothing would be left."""
+    add, remove = _of(options.add or ()), _of(options.remove or ())
+    if bool(options.role) == bool(add or remove):
+        raise InvalidInput("give --add or --remove, or --role for what is to be in place of all present roles")
+    if add & remove:
+        raise InvalidInput(f"{_words(add & remove)} cannot be both added and removed")
+    roles = _of(options.role) if options.role else (had | add) - remove
+    if not roles:
+        raise InvalidInput("no role would be left; `python -m pipelines.users disable NAME` lets nothing of theirs in")
+    return roles
 
 
 def _password(desk: Desk, options: argparse.Namespace) -> None:

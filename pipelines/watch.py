@@ -52,7 +52,8 @@ def run_once(config: Settings, origin: Origin) -> job.Turn:
             judge = _judge(told, dispatcher, now)
             turn = job.turn(sources, judge, dispatcher, wiring_watch.machine(config), now, origin.run_id)
             if record:
-                record.result({**turn.numbers(), **about(turn.facts)})
+                codes = sorted({problem.code.value for problem in turn.problems})
+                record.result({**turn.numbers(), **about(turn.facts), "codes": codes})
             return turn
 
 
@@ -61,7 +62,7 @@ def _judge(told: AlertSettings, dispatcher: Dispatcher, now: datetime) -> job.Ju
     limits, its = opening.limits(told, dispatcher.rules, now), dispatcher.rules
 
     def problems(facts: Facts) -> list[Problem]:
-        return flow_rules.graded(rules.problems(facts, limits), its)
+        return [*flow_rules.graded(rules.problems(facts, limits), its), *flow_rules.silenced(its, now)]
 
     return job.Judge(problems, rules.unknown, lambda problem: flow_rules.hushed(problem, its, now), rules.ended)
 

@@ -16,6 +16,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import psycopg
+
 from pipelines import launching, wiring
 from pipelines.access import limits
 from pipelines.access.limits import RateLimits
@@ -32,7 +34,7 @@ from pipelines.ledger.store import PostgresLedger
 from pipelines.orchestrator import place as prefect_place
 from pipelines.orchestrator.place import Place
 from pipelines.orchestrator.store import PrefectApi
-from pipelines.postgres import Pool, open_pool
+from pipelines.postgres import Pool, open_impatient, translated
 from pipelines.requests.store import PostgresRequests
 from pipelines.settings import Settings
 from pipelines.timeseries.step_results import StepResults
@@ -44,8 +46,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: Connections to PostgreSQL: the embedded one has 40 for everybody, and two cores keep no more than these busy.
 CONNECTIONS = 12
-#: Who asks is waiting: a request that gets no connection is answered 503 after so long.
-_CONNECTION_S = 2.0
+#: Who asks is waiting: a store that hangs, or is still being opened for somebody else, is given up after so long.
+_ANSWER_S = 2.0
 #: What could not be opened is left alone for so long, so that not every request waits for the same time-out.
 _PAUSE_S = 1.0
 
@@ -67,10 +69,14 @@ class Door(Generic[T]):
         """
         if self._found:
             return self._found[0]
-        with self._lock:
+        if not self._lock.acquire(timeout=_ANSWER_S):
+            raise TransientError("a store is still being opened for an earlier request; try again in a moment")
+        try:
             if not self._found:
                 self._found.append(self._open())
             return self._found[0]
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         with self._lock:
@@ -143,11 +149,14 @@ def on_postgres(config: Settings, where: Endpoints) -> Iterator[OnPostgres]:
     Raises:
         TransientError, PermanentError: PostgreSQL cannot be reached or does not let us in.
     """
+    with translated(where.postgres), psycopg.connect(where.postgres, connect_timeout=int(_ANSWER_S)):
+        pass  # a server that hangs is known by this before the migrations wait for it
     wiring._migrate(where.postgres)
-    with open_pool(where.postgres, CONNECTIONS) as pool:
-        pool.timeout = _CONNECTION_S
-        with closing(OnPostgres(pool, config, where.postgres)) as opened:
-            yield opened
+    with (
+        open_impatient(where.postgres, CONNECTIONS) as pool,
+        closing(OnPostgres(pool, config, where.postgres)) as opened,
+    ):
+        yield opened
 
 
 class OnRedis:
@@ -155,7 +164,7 @@ class OnRedis:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._client, self._quick = redis_client.open_redis(url), limits.open_redis(url)
+        self._client, self._quick = redis_client.open_redis(url, _ANSWER_S), limits.open_redis(url)
         self.letters = RedisDeadLetters(self._client, url, wiring.NAMES)
         self.stream = RedisStream(self._client, url, wiring.NAMES)
 
@@ -191,7 +200,7 @@ def rate_limits(config: Settings, where: Endpoints) -> Iterator[RateLimits]:
 @contextmanager
 def graph(where: Endpoints) -> Iterator[Neo4jGraph]:
     opened = Neo4jGraph(
-        where.graph, where.graph_user, where.graph_password, where.graph_database, wiring.NAMES.consumer
+        where.graph, where.graph_user, where.graph_password, where.graph_database, wiring.NAMES.consumer, _ANSWER_S
     )
     try:
         yield opened

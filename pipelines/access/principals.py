@@ -17,20 +17,24 @@ class Role(StrEnum):
     ADMIN = "admin"  # the audit log; users are made on the command line
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks. name: of the user, an accountable person or a machine of theirs. credential: the id of the key or token."""
-
-    name: str
-    roles: frozenset[Role]
-    credential: str
-
-
 class Kind(StrEnum):
     """Both are verified alike. A key is made on the command line and lasts for months, a token by a login for minutes."""
 
     KEY = "key"
     TOKEN = "token"  # noqa: S105  # a word
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. name: of the user, an accountable person or a machine of theirs. credential: the id of the key or token,
+    with its kind and its end; no end where nobody keeps one, as of a click in Slack.
+    """
+
+    name: str
+    roles: frozenset[Role]
+    credential: str
+    kind: Kind = Kind.KEY
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ SELECT coalesce(c.secret_digest, %(decoy)s),
        coalesce(c.revoked_at IS NULL AND c.expires_at > %(now)s::timestamptz AND u.disabled_at IS NULL, false),
        coalesce(c.last_used_at <= %(now)s::timestamptz - %(fresh)s::interval, true),
        coalesce(u.name, ''),
+       coalesce(c.kind, 'token'),
+       coalesce(c.expires_at, %(now)s::timestamptz),
        coalesce(u.roles, '{viewer}'),
        coalesce(c.roles, u.roles, '{viewer}')
 FROM (VALUES (%(id)s::text COLLATE "C")) asked (id)

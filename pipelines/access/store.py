@@ -53,12 +53,12 @@ class PostgresAccess:
         shown = credentials.presented(bearer)
         with transaction(self._pool) as connection:
             asked = {"id": shown.id, "decoy": credentials.DECOY, "now": now, "fresh": _FRESH}
-            ((kept, live, stale, name, *roles),) = _run(connection, "presented", **asked)
+            ((kept, live, stale, name, kind, ends, *roles),) = _run(connection, "presented", **asked)
         if not (credentials.matches(shown, kept) and live):
             return None
         if stale:
             self._note_use(shown.id, now)
-        return Principal(name, _roles(roles[0]) & _roles(roles[1]), shown.id)
+        return Principal(name, _roles(roles[0]) & _roles(roles[1]), shown.id, Kind(kind), ends)
 
     def _note_use(self, id_: str, now: datetime) -> None:
         """For people who look for keys that nobody uses; a database that takes no writes still lets its readers in."""
@@ -226,7 +226,8 @@ def _issue(connection: Connection, new: _New, owned: Collection[str], now: datet
     its |= {"label": _line(new.label), "roles": None if new.roles is None else _some(new.roles)}
     _run(connection, "issue", id=made.id, digest=made.digest, now=now, **its)
     has = _roles(owned) if new.roles is None else _roles(new.roles) & _roles(owned)
-    return Issued(made.id, made.bearer, new.expires_at, Principal(new.owner, has, made.id))
+    who = Principal(new.owner, has, made.id, new.kind, new.expires_at)
+    return Issued(made.id, made.bearer, new.expires_at, who)
 
 
 def _insist_rotatable(connection: Connection, old: Credential, now: datetime) -> None:

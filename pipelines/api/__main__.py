@@ -14,6 +14,7 @@ from contextlib import suppress
 import uvicorn
 
 from pipelines import command, settings, wiring
+from pipelines.api import heads
 from pipelines.api.app import create_app
 from pipelines.api.desk import Desk, opened
 from pipelines.errors import OrganismError, PermanentError
@@ -76,9 +77,8 @@ def _serve(desk: Desk, listening: socket.socket, host: str) -> None:
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
-        timeout_keep_alive=15,
         h11_max_incomplete_event_size=32 * 1024,
-        limit_concurrency=500,
+        **heads.settings(),
     )
     _say_where(desk, listening, host)
     # Uvicorn ends its work in order and then raises the signal once more, which would end this process at once.

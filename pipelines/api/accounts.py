@@ -11,8 +11,8 @@ from pipelines.api.desk import Desk
 from pipelines.api.shapes import FlowFigures, Related, RunDetailed, RunMetrics, RunReport
 from pipelines.jobs.flows import BY_NAME
 from pipelines.ports import Ledger
-from pipelines.privacy.traces import guard
-from pipelines.report import figures, gantt_svg
+from pipelines.privacy.traces import guard, mask
+from pipelines.report import figures, gantt_svg, run_words
 from pipelines.report import page as pages
 from pipelines.report.markup import Markup, joined, tag
 from pipelines.report.story import StepTold
@@ -79,8 +79,11 @@ def of_flow(ledger: Ledger, flow: str, now: datetime) -> FlowFigures:
 # ------------------------------------------------------------------------------------------------ the story
 
 
-def report(desk: Desk, run: Run) -> RunReport:
-    """From the ledger and the request alone: how it was asked for, its steps, how it ended. No number about people."""
+def report(desk: Desk, run: Run, words: Sequence[str] = ()) -> RunReport:
+    """From the ledger and the request alone: how it was asked for, its steps, how it ended. No number about people.
+
+    words: what it says to those who may hear it.
+    """
     request = desk.postgres().requests.of(run.run_id)
     by = shapes.told(request.asked_by) if request else None
     return RunReport.model_construct(
@@ -92,6 +95,7 @@ def report(desk: Desk, run: Run) -> RunReport:
         to_do=_to_do(run),
         run=shapes.run_detailed(run, request.retry_of if request else None),
         numbers={name: float(n) for name, n in run.result.items() if isinstance(n, int | float)},
+        words=shapes.told(list(words)),
         related=[_related(*each) for each in related(desk.ledger, run, request.retry_of if request else None)],
     )
 
@@ -111,7 +115,8 @@ def _ending(run: Run) -> str:
         return f"It is at work{f', at {step}' if step else ''}."
     took = f" after {figures.duration(run.duration_seconds)}" if run.duration_seconds is not None else ""
     why = f": {shapes.told(run.error)}" if run.error else ""
-    return f"It {_VERB[run.status]}{took}{why}" + ("" if why.endswith((".", "?", "!")) else ".")
+    verb = "was refused" if run_words.outcome(run) == "refused" else _VERB[run.status]
+    return f"It {verb}{took}{why}" + ("" if why.endswith((".", "?", "!")) else ".")
 
 
 _VERB = {Status.COMPLETED: "completed", Status.FAILED: "failed", Status.CANCELLED: "was cancelled"}
@@ -150,9 +155,13 @@ def page(told: RunReport, run: Run, now: datetime, forbidden: Iterable[str]) -> 
     Raises:
         Refused: LEAK, as `privacy.traces.guard`.
     """
-    parts: list[Markup] = [tag("h1", told.title, id="title"), tag("p", told.asked), tag("p", told.ending)]
+    forbidden = tuple(forbidden)
+    asked, ending = (mask(words, forbidden) for words in (told.asked, told.ending))
+    parts: list[Markup] = [tag("h1", told.title, id="title"), tag("p", asked), tag("p", ending)]
     if told.to_do:
         parts.append(tag("p", tag("b", "What to do: "), told.to_do))
+    if told.words:
+        parts += [tag("h2", "What it says"), *(tag("p", line) for line in told.words)]
     if told.numbers:
         parts += [
             tag("h2", "Numbers"),

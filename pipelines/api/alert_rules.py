@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from pydantic import AwareDatetime, Field
 
-from alerts.flow_rules import Away, FlowRule, InvalidRule, known_codes
+from alerts.flow_rules import Away, FlowRule, InvalidRule, known, known_codes
 from pipelines.api import runs
 from pipelines.api.automation import Asks, The, Who
 from pipelines.api.desk import Desk
 from pipelines.api.document import documented
-from pipelines.api.shapes import Asked, Shape, told
+from pipelines.api.shapes import Asked, Shape
 from pipelines.errors import InvalidInput, TransientError
 from pipelines.jobs.flows import BY_NAME
+from pipelines.privacy.traces import mask
 
 router = APIRouter(tags=["flows"])
 _PATH = "/workflows/flows/{flow_id}/alerts"
+_LONGEST_NOTE = 200
 FlowId = Annotated[
     str, Path(min_length=1, max_length=200, description="the flow, or one of its runs", examples=["incremental"])
 ]
@@ -50,7 +52,7 @@ class RuleAsked(Asked):
     threshold: float | None = Field(None, examples=[600])
     severity: str | None = Field(None, max_length=20, examples=["warning"])
     muted_until: AwareDatetime | None = None
-    note: str = Field("", max_length=200)
+    note: str = Field("", max_length=_LONGEST_NOTE)
     reset: bool = Field(False, description="true: forget what was set; give nothing else then but the code")
 
 
@@ -70,12 +72,14 @@ def alert_rules(flow_id: FlowId, its: The) -> Rules:
 def set_alert_rule(flow_id: FlowId, asked: RuleAsked, its: The, who: Who, note: Asks) -> Rules:
     """In force from the next look of the watch on. Mutes end by themselves, within 30 days."""
     flow, store, now = _flow(its, flow_id), its.postgres().rules, its.clock()
-    note(flow, code=asked.code)
     try:
-        if asked.reset:
-            store.clear_rule(flow, asked.code, who.name, now)
+        rule = None if asked.reset else store.validated(_rule(flow, asked), now)
+        code = rule.code if rule else known(flow, asked.code).code.value
+        note(flow, code=code, **_set(rule))
+        if rule is None:
+            store.clear_rule(flow, code, who.name, now)
         else:
-            store.set_rule(_rule(flow, asked), who.name, now)
+            store.set_rule(rule, who.name, now)
         return _shown(flow, store.rules_for(flow, now))
     except Away as error:
         raise TransientError(str(error)) from None
@@ -89,15 +93,25 @@ def _flow(its: Desk, given: str) -> str:
 
 def _rule(flow: str, asked: RuleAsked) -> FlowRule:
     names = ("code", "enabled", "threshold", "severity", "muted_until")
-    return FlowRule(flow, **{name: getattr(asked, name) for name in names}, note=told(asked.note))
+    return FlowRule(flow, **{name: getattr(asked, name) for name in names}, note=mask(asked.note, most=_LONGEST_NOTE))
+
+
+def _set(rule: FlowRule | None) -> dict[str, Any]:
+    """What of a rule the audit log keeps; of one that is cleared that it was."""
+    if rule is None:
+        return {"cleared": True}
+    until = rule.muted_until.isoformat() if rule.muted_until else None
+    kept = {name: getattr(rule, name) for name in ("enabled", "threshold", "severity", "note")}
+    return {"cleared": False, "muted_until": until, **kept}
 
 
 def _shown(flow: str, found: list[FlowRule]) -> Rules:
-    about = {known.code.value: known for known in known_codes(flow)}
-    names = ("code", "enabled", "threshold", "severity", "muted_until", "note", "set_by", "set_at")
+    about = {its.code.value: its for its in known_codes(flow)}
+    names = ("code", "enabled", "threshold", "severity", "muted_until", "set_by", "set_at")
     shown = [
         RuleShown(
             **{name: getattr(rule, name) for name in names},
+            note=mask(rule.note),
             about=about[rule.code].about,
             unit=about[rule.code].unit,
         )

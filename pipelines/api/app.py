@@ -24,12 +24,14 @@ from pipelines.api import (
     problems,
     reading,
     security,
+    strict,
     table,
     vitals,
 )
 from pipelines.api.desk import Desk
+from pipelines.api.pages import failing
 from pipelines.api.shell import Shell
-from pipelines.api.vitals import Vitals
+from pipelines.api.vitals import Ready, Vitals
 from pipelines.errors import PermanentError
 
 #: Requests at work at the same time: more than connections to PostgreSQL, because some wait for other things.
@@ -44,13 +46,14 @@ def create_app(desk: Desk) -> FastAPI:
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_lifespan, redirect_slashes=False)
     app.state.desk, app.state.recent, app.state.latest = desk, security.Recent(), None
-    app.state.vitals = Vitals(partial(vitals.look, desk))
+    app.state.vitals, app.state.ready = Vitals(partial(vitals.look, desk)), Ready(partial(vitals.missing, desk))
     found = routers()
     table.compare((route for its in found for route in _keys(its)), table.TABLE)
     _insist_on_notes(found)
     for its in found:
-        app.include_router(its, dependencies=[Depends(security.guard)])
+        app.include_router(its, dependencies=[Depends(security.guard), Depends(strict.known_query)])
     problems.install(app)
+    app.add_exception_handler(404, failing.unknown)
     app.openapi = partial(_once, app)  # type: ignore[method-assign]
     app.add_middleware(Shell)
     if origins := [origin.strip() for origin in desk.config.api_origins.split(",") if origin.strip()]:

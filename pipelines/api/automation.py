@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from pipelines.access.names import folded
 from pipelines.access.principals import Principal
-from pipelines.api import runs, security, shapes, vitals
+from pipelines.api import hearing, runs, security, shapes, vitals
 from pipelines.api.desk import Desk, desk
 from pipelines.api.document import documented
 from pipelines.api.runs import RunId
@@ -29,7 +29,7 @@ from pipelines.errors import OrganismError
 from pipelines.jobs import operating, startable
 from pipelines.jobs.health import Health
 from pipelines.jobs.operating import Started
-from pipelines.runs import Mode
+from pipelines.runs import ENDED, Mode
 
 router = APIRouter(tags=["automation"])
 The = Annotated[Desk, Depends(desk)]
@@ -66,10 +66,11 @@ def login(asked: Login, request: Request, its: The, note: Asks) -> Token:
 
 
 @router.post("/api/v1/auth/logout", summary="End this login")
-def logout(its: The, who: Who, note: Asks) -> Done:
+def logout(request: Request, its: The, who: Who, note: Asks) -> Done:
     """The token that this request shows is worth nothing from now on. An API key, too: it is revoked."""
     note(who.credential)
     its.access.revoke(who.credential, its.clock())
+    security.logged_out(request)
     return Done(message="logged out")
 
 
@@ -77,6 +78,7 @@ def logout(its: The, who: Who, note: Asks) -> Done:
 def start_workflow(asked: WorkflowAsked, its: The, who: Who, note: Asks, key: Key = None) -> WorkflowStarted:
     """Starts a run and answers when its row is in the database. What each type takes: `GET /workflows/flows`."""
     parameters = startable.checked(asked.workflow_type, asked.parameters)  # of a document only what is counted in it
+    hearing.insist_may_start(who, asked.workflow_type, parameters)
     note(asked.workflow_type, parameters=shapes.told(parameters))
     done = operating.start(its.operating(), asked.workflow_type, parameters, who.name, key, its.clock())
     run = done.run
@@ -93,6 +95,11 @@ def start_workflow(asked: WorkflowAsked, its: The, who: Who, note: Asks, key: Ke
 
 def in_words(done: Started) -> str:
     """What came of a request for a run."""
+    run = done.run
+    if run.status in ENDED:
+        why = f": {shapes.told(run.error)}" if run.error else ""
+        before = "the same request was made before; its" if done.repeated else "the"
+        return f"{before} run of {run.flow_name} has ended already, {run.status.value}{why}"
     if done.repeated:
         return f"the same request was made before; this is its run of {done.run.flow_name}"
     if done.run.mode is Mode.PREFECT:

@@ -18,7 +18,7 @@ from pipelines.api.table import TABLE, Access
 VERSION = "1"
 _PROBLEM = "ProblemDetails"
 _WORDS: Mapping[int, str] = {
-    400: "The body cannot be read at all.",
+    400: "The body is no text in UTF-8.",
     401: "Nobody known asks: no credential, or a wrong or ended one.",
     403: "Who asks has none of the roles that this takes.",
     404: "There is no such thing, or it is not shown.",
@@ -109,5 +109,5 @@ def _common(operation: Mapping[str, Any], access: Access) -> Iterable[int]:
         yield from (401, 403)
     if "requestBody" in operation:
         yield from (400, 413)
-    if "requestBody" in operation or operation.get("parameters"):
+    if "requestBody" in operation or operation.get("parameters") or not access.public:
         yield 422

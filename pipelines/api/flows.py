@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AwareDatetime
 from starlette.responses import HTMLResponse
 
-from pipelines.api import accounts, runs, shapes
+from pipelines.api import accounts, hearing, runs, shapes
 from pipelines.api.automation import Asks, Key, The, Who, in_words
 from pipelines.api.document import HTML_TOO, documented
 from pipelines.api.runs import Before, RunId
@@ -100,6 +100,7 @@ def start_flow(
 ) -> RunStarted:
     """Starts a run of the flow and answers when its row is in the database."""
     parameters = startable.checked(flow_type, asked.parameters if asked else {})
+    hearing.insist_may_start(who, flow_type, parameters)
     note(flow_type, parameters=shapes.told(parameters))
     return _started(operating.start(its.operating(), flow_type, parameters, who.name, key, its.clock()))
 
@@ -117,6 +118,7 @@ def cancel_run(flow_id: RunId, its: The, who: Who, note: Asks, asked: MaybeReaso
 def retry_run(flow_id: RunId, its: The, who: Who, note: Asks, key: Key = None) -> RunStarted:
     """A new run with the same parameters, of one that failed or was cancelled; from the step where it stopped, if it can."""
     run = runs.must_get(its, flow_id)
+    hearing.insist_may_start(who, run.flow_name, run.parameters)
     note(run.run_id)
     return _started(operating.retry(its.operating(), run.run_id, who.name, key, its.clock()))
 
@@ -166,12 +168,20 @@ def run_metrics(flow_id: RunId, its: The) -> RunMetrics:
 def run_report(
     flow_id: RunId,
     its: The,
+    who: Who,
+    note: Asks,
     request: Request,
     form: Annotated[str | None, Query(alias="format", pattern="^(json|html)$", description="json or html")] = None,
 ) -> Any:
-    """What was asked, by whom, its steps, how it ended and what to do. A page with `Accept: text/html` or `?format=html`."""
+    """What was asked, by whom, its steps, how it ended and what to do. A page with `Accept: text/html` or `?format=html`.
+
+    `words` are for those who may hear them, and that they were read is noted.
+    """
     run = operating.live(its.operating(), runs.must_get(its, flow_id))
-    told = accounts.report(its, run)
+    words = hearing.words_for(who, run)
+    if words:
+        note(run.run_id, reads="words")
+    told = accounts.report(its, run, words)
     if form == "html" or (form is None and _prefers_html(request)):
         return page(accounts.page(told, run, its.clock(), its.forbidden))
     return told

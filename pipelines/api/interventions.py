@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from pipelines import log
 from pipelines.access.principals import Principal
 from pipelines.api import runs
 from pipelines.api.automation import Asks, The, Who
 from pipelines.api.desk import Desk
 from pipelines.api.document import documented
-from pipelines.api.problems import absent
+from pipelines.api.problems import Problem, absent
 from pipelines.api.shapes import Asked, Reason, Shape, Text
 from pipelines.evidence import State
 from pipelines.interventions.proposal import Choice, Proposal, as_document
 from pipelines.interventions.shown import coarse
 from pipelines.jobs import deciding
 from pipelines.jobs.deciding import Signed
-from pipelines.privacy.traces import guard
+from pipelines.privacy.traces import check_text, guard, mask
 
 router = APIRouter(prefix="/interventions", tags=["interventions"])
 _VIA = "api"
+_LEAKS = "withheld: something in it must not leave"
 _ID = Path(min_length=1, max_length=100, description="of the proposal")
 Id = Annotated[str, _ID]
+_IDS = re.compile(r"[0-9A-Za-z_.:-]{1,100}")
 
 
 class Halted(Shape):
@@ -75,10 +77,21 @@ def _guarded(its: Desk, body: Any) -> Response:
     return Response(guard(json.dumps(body, ensure_ascii=False), its.forbidden), media_type="application/json")
 
 
+def insist_on_id(text: str) -> None:
+    """Raises Problem: 404, no proposal is called so, and no store need be asked."""
+    if not _IDS.fullmatch(text):
+        raise _none()
+
+
+def _none() -> Problem:
+    return absent("such proposal", "GET /interventions lists them")
+
+
 def _found(its: Desk, id_: str) -> Proposal:
     """It, exact. Raises Problem: 404. Refused: GROUP_TOO_SMALL."""
+    insist_on_id(id_)
     if its.proposals.get(id_) is None:
-        raise absent("such proposal", "GET /interventions lists them")
+        raise _none()
     return deciding.found(its.proposals, id_, its.config.min_group_size)
 
 
@@ -99,7 +112,20 @@ def list_proposals(
     more = start + limit < len(ids)
     chosen = "all=true&" if everything else ""
     following = f"/interventions?{chosen}limit={limit}&before={page.found[-1].id}" if more else None
-    return _guarded(its, deciding.as_json(page) | {"next": following})
+    return _guarded(its, _without_leaks(deciding.as_json(page), its.forbidden) | {"next": following})
+
+
+def _without_leaks(body: dict[str, Any], forbidden: tuple[str, ...]) -> dict[str, Any]:
+    """One that must not leave is only said to be there, and does not take the others with it."""
+    leaks = [p for p in body["proposals"] if check_text(json.dumps(p, ensure_ascii=False), forbidden)]
+    hidden = [{"id": mask(p["id"], forbidden), "state": p["state"], "words": _LEAKS} for p in leaks]
+    told = {name: mask(words, forbidden) for name, words in (body["halted"] or {}).items()}
+    return {
+        "halted": told or None,
+        "withheld": body["withheld"] + len(leaks),
+        "hidden": body["hidden"] + hidden,
+        "proposals": [p for p in body["proposals"] if p not in leaks],
+    }
 
 
 @router.get("/{proposal_id}", summary="One proposal", response_model=dict[str, Any], responses=documented(404))
@@ -136,21 +162,22 @@ def _standing(after: Proposal) -> Standing:
 @router.post("/{proposal_id}/withdraw", summary="Take a proposal back", responses=documented(404, 409))
 def withdraw(proposal_id: Id, asked: Reason, its: The, who: Who, note: Asks) -> Standing:
     """Before anything is done. Also one that is not shown: taking it back asks nothing of anybody."""
+    insist_on_id(proposal_id)
     if its.proposals.get(proposal_id) is None:
-        raise absent("such proposal", "GET /interventions lists them")
+        raise _none()
     note(proposal_id)
-    return _standing(its.proposals.withdraw(proposal_id, who.name, log.redact(asked.reason), its.clock()))
+    return _standing(its.proposals.withdraw(proposal_id, who.name, mask(asked.reason), its.clock()))
 
 
 @router.post("/halt", summary="Stop everything", responses=documented(409))
 def halt(asked: Reason, its: The, who: Who, note: Asks) -> Switched:
     """When this is answered nothing begins any more: nothing is proposed, approved or executed until it is resumed."""
     note()
-    return Switched(state="halted", changed=its.proposals.halt(who.name, log.redact(asked.reason), its.clock()))
+    return Switched(state="halted", changed=its.proposals.halt(who.name, mask(asked.reason), its.clock()))
 
 
 @router.post("/resume", summary="Let it go on", responses=documented(409))
 def resume(asked: Reason, its: The, who: Who, note: Asks) -> Switched:
     """After a halt."""
     note()
-    return Switched(state="running", changed=its.proposals.resume(who.name, log.redact(asked.reason), its.clock()))
+    return Switched(state="running", changed=its.proposals.resume(who.name, mask(asked.reason), its.clock()))

@@ -68,10 +68,13 @@ class Points(Shape):
 
 
 def _story(its: Desk, run: str | None) -> Mapping[str, Any]:
-    results = its.postgres().results
-    found = released.of(results, run) if run else released.newest(results, its.ledger)
-    if found is None:
-        raise absent("full analysis whose numbers are kept", "start one: POST /workflows/flows/full/start")
+    results, k = its.postgres().results, its.config.min_group_size
+    found = released.of(results, run) if run else released.newest(results, its.ledger, k)
+    if found is None or not released.is_fit(found, k):
+        raise absent(
+            f"full analysis whose numbers are kept and about groups of {k} people or more",
+            "one that was told under a lower k is not told again; run full again: POST /workflows/flows/full/start",
+        )
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -13,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from pipelines import log
 from pipelines.errors import InvalidInput, OrganismError, Refused, TransientError
 from pipelines.jobs.recording import sentence
+from pipelines.privacy.traces import mask
 
 _log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -29,6 +30,7 @@ _SHORTEST_FIX = {
 }
 _CODES = {400: "BAD_REQUEST", 401: "NOT_LOGGED_IN", 403: "NOT_ALLOWED", 404: "NOT_FOUND", 405: "WRONG_METHOD"}
 _LONGEST_NAME = 64
+_JSON = re.compile(r"application/(.+\+)?json\b", re.IGNORECASE)
 
 
 class Problem(HTTPException):
@@ -55,18 +57,18 @@ def answer(
     **more: Any,
 ) -> JSONResponse:
     body = {"type": _TYPE + code.lower().replace("_", "-"), "title": HTTPStatus(status).phrase, "status": status}
-    body |= {"detail": log.redact(detail), "code": code} | more | ({"fix": fix} if fix else {})
+    body |= {"detail": mask(detail), "code": code} | more | ({"fix": fix} if fix else {})
     return JSONResponse(body, status, dict(headers or {}), MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
     """Every error that a route raises on purpose. What it did not mean to raise is answered by the shell around all."""
-    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, _of_input)
     app.add_exception_handler(OrganismError, _of_ours)
 
 
-async def _of_http(_request: Request, error: Exception) -> Response:
+async def of_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = getattr(error, "code", None) or _CODES.get(error.status_code, HTTPStatus(error.status_code).name)
     fix = getattr(error, "fix", None)
@@ -74,18 +76,37 @@ async def _of_http(_request: Request, error: Exception) -> Response:
     return answer(error.status_code, code, words, fix=fix, headers=error.headers)
 
 
-async def _of_input(_request: Request, error: Exception) -> Response:
+async def _of_input(request: Request, error: Exception) -> Response:
     """What was expected, and never what was given: it may be a password."""
     assert isinstance(error, RequestValidationError)
-    wrong = [{"where": _where(e["loc"]), "expected": e["msg"], "kind": e["type"]} for e in error.errors()]
+    wrong = [{"where": _where(e["loc"]), "expected": _expected(request, e), "kind": e["type"]} for e in error.errors()]
     detail = (
         "; ".join(f"{each['where']}: {each['expected']}" for each in wrong[:5]) or "the request is not as documented"
     )
     return answer(422, "INVALID_INPUT", detail, fix="see /docs for what this route takes", errors=wrong)
 
 
+def _expected(request: Request, error: Mapping[str, Any]) -> str:
+    """In our words where those of the library say nothing to who asked."""
+    if error["type"] == "json_invalid":
+        return "this is no JSON"
+    if tuple(error["loc"]) != ("body",):
+        return str(error["msg"])
+    if error["type"] != "missing" and not _JSON.match(request.headers.get("Content-Type", "")):
+        return "send Content-Type: application/json with it"
+    needed = _needed(request)
+    return f"a JSON object is needed{f' with {in_words}' if (in_words := ' and '.join(needed)) else ''}"
+
+
+def _needed(request: Request) -> list[str]:
+    """The fields without which a body of this route is none."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    fields = getattr(body.field_info.annotation, "model_fields", {}) if body else {}
+    return [name for name, its in fields.items() if its.is_required()]
+
+
 def _where(loc: tuple[Any, ...]) -> str:
-    return log.redact(".".join(str(part)[:_LONGEST_NAME] for part in loc))
+    return mask(".".join(str(part)[:_LONGEST_NAME] for part in loc))
 
 
 async def _of_ours(request: Request, error: Exception) -> Response:

@@ -31,6 +31,8 @@ Before = Annotated[
 
 def must_get(desk: Desk, run_id: str) -> Run:
     """Raises Problem: 404."""
+    if "\0" in run_id:  # no store can be asked for it
+        raise no_run()
     found = by_number(desk.ledger, run_id) if run_id.isascii() and run_id.isdigit() else desk.ledger.get(run_id)
     if found is None:
         raise no_run()

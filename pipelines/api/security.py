@@ -6,8 +6,9 @@ A dependency of every route, by the table. What it decides by is read from the s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 from math import ceil
 from typing import Any
 from urllib.parse import quote
@@ -16,19 +17,23 @@ from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
 from pipelines.access.limits import LIMITS, Allowance, Limit, network
-from pipelines.access.principals import Principal
+from pipelines.access.principals import Kind, Principal, Role
 from pipelines.api.desk import Desk, desk
 from pipelines.api.problems import Problem
 from pipelines.api.table import TABLE, Access
 from pipelines.errors import TransientError
+from pipelines.privacy.traces import mask
 
 #: Holds the bearer of a login by the form of the status page; for browsers alone.
 COOKIE = "organism_session"
 LOGIN = "/login"
 Note = Callable[..., None]
 _SAFE = frozenset({"GET", "HEAD"})
+_LEAST_FIRST = (Role.VIEWER, Role.ANALYST, Role.OPERATOR, Role.APPROVER, Role.ADMIN)
 #: Routes that say how things stand also while PostgreSQL is away, to who was known a moment ago.
 _WHILE_AWAY = frozenset({"/workflows/health", "/"})
+#: Of a note in the audit log: characters of a text, parts of a list.
+_LONGEST_NOTE, _MOST_NOTED = 200, 20
 _REMEMBERED, _MOST = timedelta(minutes=15), 1_000
 
 
@@ -51,15 +56,21 @@ def _admit(request: Request, its: Desk, access: Access) -> None:
         return
     who = _known(request, its, access)
     request.state.principal = who
-    take(request, its, access.limit, who.credential)
+    take(request, its, access.limit, counted_as(who))
     if not who.roles & access.roles:
         needed = " or ".join(sorted(access.roles)) or "nobody"
         raise Problem(
             403,
             "NOT_ALLOWED",
             f"this takes the role {needed}",
-            fix="python -m pipelines.users roles NAME --role ROLE gives it",
+            fix=_how_to_have(access.roles),
         )
+
+
+def _how_to_have(roles: Collection[Role]) -> str | None:
+    """The command that adds one of them and takes none away: the one that may do least."""
+    least = next((role for role in _LEAST_FIRST if role in roles), None)
+    return f"python -m pipelines.users roles NAME --add {least} gives it" if least else None
 
 
 def _known(request: Request, its: Desk, access: Access) -> Principal:
@@ -76,10 +87,16 @@ def _known(request: Request, its: Desk, access: Access) -> Principal:
             raise
         return found
     if found is None:
+        recent.forget(shown)
         take(request, its, "read", _from(request))  # who tries keys has no credential to be counted by
         raise _nobody(request, access, "this key or token is not known, or has ended; log in again")
     recent.note(shown, found, now)
     return found
+
+
+def counted_as(who: Principal) -> str:
+    """By whom requests are counted. A login makes a new token at will, so a user has one allowance for all of theirs."""
+    return f"user {who.name}" if who.kind is Kind.TOKEN else who.credential
 
 
 def cookie_name(request: Request) -> str:
@@ -147,11 +164,25 @@ async def asks(request: Request, its: Desk = Depends(desk)) -> Note:  # noqa: B0
         allowed = TABLE[request.method, route].roles & asking.roles
         role = sorted(allowed)[0] if allowed else "user"
         its.audit.note(
-            role, asking.name, f"asks {request.method} {route}", its.clock(), subject=subject,
-            credential=asking.credential, **detail,
+            role, asking.name, f"asks {request.method} {route}", its.clock(),
+            subject=mask(subject, its.forbidden, most=_LONGEST_NOTE),
+            **_noted(detail | {"credential": asking.credential}, its.forbidden),
         )  # fmt: skip
 
     return note
+
+
+def _noted(value: Any, forbidden: tuple[str, ...]) -> Any:
+    """As the log keeps it, from which nothing is ever taken out again: short, without people and secrets."""
+    if isinstance(value, str):
+        return mask(value, forbidden, most=_LONGEST_NOTE)
+    if isinstance(value, Mapping):
+        kept = islice(value.items(), _MOST_NOTED)
+        return {mask(str(name), forbidden, most=_LONGEST_NOTE): _noted(part, forbidden) for name, part in kept}
+    if isinstance(value, list | tuple):
+        left = [f"and {len(value) - _MOST_NOTED} more"] if len(value) > _MOST_NOTED else []
+        return [_noted(part, forbidden) for part in value[:_MOST_NOTED]] + left
+    return value
 
 
 class Recent:
@@ -163,11 +194,25 @@ class Recent:
     def note(self, bearer: str, who: Principal, now: datetime) -> None:
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[hashlib.sha256(bearer.encode()).digest()] = who, now + _REMEMBERED
+        until = now + _REMEMBERED
+        self._known[_digest(bearer)] = who, min(until, who.expires_at) if who.expires_at else until
+
+    def forget(self, bearer: str) -> None:
+        self._known.pop(_digest(bearer), None)
 
     def who(self, bearer: str, now: datetime) -> Principal | None:
-        found = self._known.get(hashlib.sha256(bearer.encode()).digest())
+        found = self._known.get(_digest(bearer))
         return found[0] if found and now < found[1] else None
+
+
+def _digest(bearer: str) -> bytes:
+    return hashlib.sha256(bearer.encode()).digest()
+
+
+def logged_out(request: Request) -> None:
+    """What this request shows is not let in again, not even while nobody can be asked."""
+    access = TABLE[request.method, request.scope["route"].path]
+    request.app.state.recent.forget(bearer(request, access) or "")
 
 
 def headers_of(limit: Limit, allowance: Allowance) -> dict[str, str]:

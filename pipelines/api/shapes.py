@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from pipelines import log
-from pipelines.report.markup import seen
+from pipelines.api import hearing
+from pipelines.privacy.traces import mask
 from pipelines.runs import Run, RunStep, Status
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
@@ -269,6 +269,11 @@ class RunReport(Shape):
     to_do: str | None
     run: RunDetailed
     numbers: dict[str, float]
+    words: list[str] = Field(
+        default_factory=list,
+        description="of intervention_planning and policy_check: what it says of the team (to analysts) or of the proposal"
+        " (to viewers and approvers); the reading is noted",
+    )
     related: list[Related]
 
 
@@ -280,7 +285,7 @@ Shown = Mapping[str, Any]
 def told(value: Any) -> Any:
     """What people gave, without what is secret, names a person or is not seen."""
     if isinstance(value, str):
-        return seen(log.redact(value))
+        return mask(value)
     if isinstance(value, Mapping):
         return {told(str(name)): told(part) for name, part in value.items()}
     return [told(part) for part in value] if isinstance(value, list | tuple) else value
@@ -319,7 +324,7 @@ def _more(run: Run) -> dict[str, Any]:
         "attempts": run.attempts,
         "error": _maybe(run.error),
         "error_kind": run.error_kind.value if run.error_kind else None,
-        "result": told(run.result),
+        "result": told(hearing.unworded(run)),
     }
 
 
@@ -345,7 +350,7 @@ def state(run: Run) -> str:
 def workflow_status(run: Run) -> WorkflowStatus:
     facts = {name: value for name, value in _facts(run).items() if name != "flow_name"}
     record = DatabaseRecord.model_construct(
-        id=run.id, flow_name=run.flow_name, deployment_name=run.deployment_name, result=told(run.result),
+        id=run.id, flow_name=run.flow_name, deployment_name=run.deployment_name, result=told(hearing.unworded(run)),
         error=_maybe(run.error),
     )  # fmt: skip
     return WorkflowStatus.model_construct(

@@ -170,6 +170,7 @@ def decide(its: Desk, app: Slack, click: Click, request: Request, note: Note) ->
         who = _who(its, app, click.user)
         take(request, its, "decide", f"user {who.name}")
         verb = click.wanted.choice.value
+        deciding.found(its.proposals, click.wanted.id, its.config.min_group_size)  # what is not there is not noted
         note(click.wanted.id, who=who, choice=verb, version=click.wanted.version)
         reason = f"{verb} by a button in Slack"
         after = proposals.decide(its, who, click.wanted, reason, "slack")

@@ -1,8 +1,7 @@
-"""How each service is, asked every few seconds by one request at a time; and what that means for the whole."""
+"""How each service is, asked every few seconds by one thread at a time; and what that means for the whole."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +11,9 @@ from fastapi import Depends, Request
 
 from alerts import rules
 from alerts.rules.limits import Limits
+from pipelines.api import newest
 from pipelines.api.desk import Desk
+from pipelines.api.newest import Newest, Seen
 from pipelines.errors import OrganismError
 from pipelines.jobs import health
 from pipelines.jobs.facts import Machine, Sources
@@ -21,33 +22,58 @@ from pipelines.jobs.resources import disk_share, memory_share
 from pipelines.orchestrator import place
 
 T = TypeVar("T")
-_FRESH_S = 5.0
+_FRESH_S, _READY_FRESH_S = 5.0, 2.0
+#: Longer than PostgreSQL and Redis together take to be given up; who waits for this has threads of their own.
+_READY_PATIENCE_S = 4.0
+#: Nobody is told that something is well because it was well so long ago.
+_STALE_S = 30.0
+_UNKNOWN = "not known: it is still being asked"
 _judge = partial(rules.problems, limits=Limits())
 #: Without it nothing is let in, started or decided.
 _VITAL = "postgres"
 _STORES = frozenset({"postgres", "redis", "graph"})
+#: Without one of these no request is answered as it should be.
+_NEEDED = ("postgres", "redis")
 
 
 class Vitals:
-    """The newest look. Who comes while somebody looks and has waited long enough gets the one before."""
+    """The newest look at all services."""
 
-    def __init__(self, look: Callable[[], Examined], clock: Callable[[], float] = time.monotonic) -> None:
-        self._look, self._clock, self._lock = look, clock, threading.Lock()
-        self._last: Examined | None = None
-        self._until = float("-inf")
+    def __init__(
+        self,
+        look: Callable[[], Examined],
+        clock: Callable[[], float] = time.monotonic,
+        patience_s: float = newest.PATIENCE_S,
+    ) -> None:
+        self._newest = Newest(look, _FRESH_S, clock, patience_s)
 
-    def now(self) -> Examined:
-        """Not older than some seconds."""
-        with self._lock:
-            if self._last is None or self._clock() >= self._until:
-                self._last = self._look()
-                self._until = self._clock() + _FRESH_S
-            return self._last
+    def now(self) -> Seen[Examined]:
+        """Not older than some seconds, or as it was before while a store keeps whoever looks waiting."""
+        return _told(self._newest.seen())
 
     def lately(self) -> Examined:
-        """As `now`, but the one before while somebody else looks: a store that hangs must not hold up a list."""
-        last = self._last
-        return last if last is not None and self._lock.locked() else self.now()
+        """As `now`, but the one before while somebody looks: a store that hangs must not hold up a list."""
+        return _told(self._newest.seen(wait=False)).value
+
+
+class Ready:
+    """Which stores are missing that every request needs. Asks no other, because one that hangs is not its business."""
+
+    def __init__(self, ask: Callable[[], tuple[str, ...]], patience_s: float = _READY_PATIENCE_S) -> None:
+        self._newest = Newest(ask, _READY_FRESH_S, patience_s=patience_s)
+
+    def missing(self) -> tuple[str, ...]:
+        found = self._newest.seen()
+        return _NEEDED if found is None or found.age_s > _STALE_S else found.value
+
+
+def _told(found: Seen[Examined] | None) -> Seen[Examined]:
+    """What was seen too long ago is not known."""
+    if found is not None and found.age_s <= _STALE_S:
+        return found
+    answers = tuple(Answer(name, Health.DEGRADED, _UNKNOWN) for name in health.SERVICES)
+    unknown = Examined(len(answers), up=0, degraded=len(answers), down=0, absent=0, answers=answers)
+    return Seen(unknown, found.age_s if found else 0.0)
 
 
 async def vitals(request: Request) -> Vitals:
@@ -56,7 +82,14 @@ async def vitals(request: Request) -> Vitals:
     return found
 
 
+async def readiness(request: Request) -> Ready:
+    """That of the app; a dependency."""
+    found: Ready = request.app.state.ready
+    return found
+
+
 Of = Annotated[Vitals, Depends(vitals)]
+IsReady = Annotated[Ready, Depends(readiness)]
 
 
 def look(desk: Desk) -> Examined:
@@ -65,6 +98,20 @@ def look(desk: Desk) -> Examined:
     machine = Machine(memory_share, lambda: disk_share(where), "the state directory")
     wanted = Asked(CheckType.QUICK, health.SERVICES)
     return health.check_health(wanted, _sources(desk), machine, _judge, desk.clock())
+
+
+def missing(desk: Desk) -> tuple[str, ...]:
+    """Of PostgreSQL and Redis, those that do not answer now."""
+
+    def away(ask: Callable[[], object]) -> bool:
+        try:
+            ask()
+        except OrganismError:
+            return True
+        return False
+
+    asks = {"postgres": lambda: desk.ledger.clock(desk.clock()), "redis": lambda: desk.redis().ping()}
+    return tuple(name for name in _NEEDED if away(asks[name]))
 
 
 def _sources(desk: Desk) -> Sources:

@@ -14,14 +14,18 @@ from redis.retry import Retry
 from pipelines.errors import OrganismError, PermanentError, TransientError
 
 
-def open_redis(url: str) -> redis.Redis:
-    """A client that never repeats a command by itself.
+def open_redis(url: str, answer_s: float = 30) -> redis.Redis:
+    """A client that never repeats a command by itself. answer_s: for so long it waits for an answer, in seconds.
 
     redis-py would: one `xadd` call puts up to eleven entries on the stream when replies are lost, and a repeated read
     leaves entries pending that nobody saw. Outboxes, pending entries and step retries decide instead.
     """
     return redis.Redis.from_url(
-        url, socket_timeout=30, socket_connect_timeout=5, health_check_interval=15, retry=Retry(NoBackoff(), 0)
+        url,
+        socket_timeout=answer_s,
+        socket_connect_timeout=min(5, answer_s),
+        health_check_interval=15,
+        retry=Retry(NoBackoff(), 0),
     )
 
 

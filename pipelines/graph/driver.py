@@ -16,8 +16,12 @@ _SCHEMES = ("bolt://", "bolt+s://", "bolt+ssc://", "neo4j://", "neo4j+s://", "ne
 TRANSACTION_TIMEOUT_S = 60.0
 
 
-def open_driver(url: str, user: str, password: str) -> neo4j.Driver:
+def open_driver(url: str, user: str, password: str, patience_s: float | None = None) -> neo4j.Driver:
     """A pool of connections; nothing is connected yet.
+
+    Args:
+        patience_s: for somebody who waits for the answer: a server that hangs is given up after about so many seconds, for
+            the price of one question more with each use. None: for those that have time.
 
     Raises:
         InvalidInput: not a URL that the driver knows, or one with a password in it.
@@ -30,10 +34,10 @@ def open_driver(url: str, user: str, password: str) -> neo4j.Driver:
     return GraphDatabase.driver(
         url,
         auth=(user, password) if user else None,
-        connection_timeout=5.0,
-        connection_acquisition_timeout=20.0,
-        max_transaction_retry_time=20.0,
-        liveness_check_timeout=60.0,
+        connection_timeout=patience_s or 5.0,
+        connection_acquisition_timeout=patience_s or 20.0,
+        max_transaction_retry_time=20.0 if patience_s is None else 0.0,
+        liveness_check_timeout=60.0 if patience_s is None else 0.0,
         keep_alive=True,
         telemetry_disabled=True,
         notifications_min_severity="OFF",

@@ -133,10 +133,12 @@ class Neo4jWriter:
 
 
 class Neo4jGraph:
-    """`ports.Graph`. One driver (a pool of connections) per instance; close it when done."""
+    """`ports.Graph`. One driver (a pool of connections) per instance; close it when done. patience_s: as of `open_driver`."""
 
-    def __init__(self, url: str, user: str, password: str, database: str, cursor: str) -> None:
-        self._driver = open_driver(url, user, password)
+    def __init__(
+        self, url: str, user: str, password: str, database: str, cursor: str, patience_s: float | None = None
+    ) -> None:
+        self._driver = open_driver(url, user, password, patience_s)
         self._url = url
         self._database = database
         self._cursor = cursor

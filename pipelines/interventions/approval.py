@@ -77,7 +77,7 @@ def shadow_mode(_proposal: Proposal, _attempt: Attempt, context: Context) -> Rul
     if not context.rules.shadow:
         return None
     return RuleRefusal(
-        "SHADOW_MODE", "this installation only watches (shadow mode)", "an administrator ends shadow mode"
+        "SHADOW_MODE", "this installation only watches (shadow mode)", "ORGANISM_SHADOW=false, and a restart"
     )
 
 

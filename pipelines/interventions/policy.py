@@ -22,6 +22,7 @@ from pipelines.interventions.proposal import (
     Target,
     registered_hash,
 )
+from pipelines.privacy.traces import mask
 
 #: What an expected effect may differ by from the evidence: rounding, nothing else.
 _ROUNDING = 1e-9
@@ -141,7 +142,7 @@ def halted(_proposal: Proposal, context: Context) -> RuleRefusal | None:
 
 def halted_words(halt: Halt | None) -> str:
     """Why nothing may go on; empty when it may."""
-    return f"interventions are halted since {halt.at:%Y-%m-%d %H:%M} UTC: {halt.reason}" if halt else ""
+    return f"interventions are halted since {halt.at:%Y-%m-%d %H:%M} UTC: {mask(halt.reason)}" if halt else ""
 
 
 def is_stale(window_end: datetime, at: datetime, rules: Rules) -> bool:

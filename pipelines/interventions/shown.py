@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pipelines import log
 from pipelines.evidence import K_FLOOR, SubjectKind
 from pipelines.interventions.proposal import (
     Decision,
@@ -26,7 +25,7 @@ from pipelines.interventions.proposal import (
 )
 from pipelines.privacy.sink import release
 from pipelines.privacy.tables import Cell, Table
-from pipelines.privacy.traces import check_text
+from pipelines.privacy.traces import check_text, mask
 
 _COUNTED_IN = K_FLOOR
 _DIGITS = 2
@@ -86,8 +85,8 @@ def coarse(p: Proposal) -> Proposal:
         evidence=replace(_rounded(p.evidence, "effect", "ci", "mde"), units=counted_down(p.evidence.units)),
         expected=_rounded(p.expected, "effect", "ci") if p.expected else None,
         outcome_plan=_rounded(p.outcome_plan, "harm_bound") if p.outcome_plan else None,
-        approval=replace(p.approval, decisions=tuple(map(_redacted, p.approval.decisions))),
-        requested_by=tuple(map(log.redact, p.requested_by)),
+        approval=replace(p.approval, decisions=tuple(map(_masked, p.approval.decisions))),
+        requested_by=tuple(map(mask, p.requested_by)),
     )
 
 
@@ -96,8 +95,8 @@ def counted_down(people: int) -> int:
     return people - people % _COUNTED_IN
 
 
-def _redacted(its: Decision) -> Decision:
-    return replace(its, by=log.redact(its.by), account=log.redact(its.account))
+def _masked(its: Decision) -> Decision:
+    return replace(its, by=mask(its.by), account=mask(its.account), reason=mask(its.reason))
 
 
 def _rounded(its: _Part, *names: str) -> _Part:

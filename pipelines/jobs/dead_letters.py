@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pipelines.errors import InvalidInput
 from pipelines.jobs.ingest import Stores
 from pipelines.model import DeadLetter, Lane
+from pipelines.privacy.traces import mask
 
 #: A letter that came back this often comes back again: something else has to change first.
 MAX_REPLAYS = 3
@@ -40,5 +41,5 @@ def drop(stores: Stores, lane: Lane, letters: Sequence[DeadLetter], reason: str,
     if not reason.strip():
         raise InvalidInput("a reason is needed: it is all that stays of a dropped letter")
     for letter in letters:
-        stores.archive.note_drop(lane, letter, reason.strip(), who)
+        stores.archive.note_drop(lane, letter, mask(reason.strip(), most=500), who)
     return sum(stores.letters.drop(lane, letter.id) for letter in letters)

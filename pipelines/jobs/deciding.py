@@ -12,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 from alerts.model import Waiting
-from pipelines import log
 from pipelines.errors import InvalidInput, PermanentError, Refused
 from pipelines.evidence import State
 from pipelines.interventions import lifecycle
@@ -22,6 +21,7 @@ from pipelines.interventions.proposal import Choice, Halt, Proposal, as_document
 from pipelines.interventions.shown import coarse, hidden
 from pipelines.jobs.evaluate import Proposals
 from pipelines.jobs.proposal_words import BY_PEOPLE
+from pipelines.privacy.traces import mask
 
 #: In the state directory: the end of the audit log as it was last seen, noted outside the database.
 ANCHOR = "audit.head"
@@ -57,7 +57,7 @@ def halted(halt: Halt | None) -> dict[str, str] | None:
     """Since when nothing goes on, why, and who said so."""
     if halt is None:
         return None
-    return {"reason": log.redact(halt.reason), "by": log.redact(halt.by), "at": halt.at.isoformat()}
+    return {"reason": mask(halt.reason), "by": mask(halt.by), "at": halt.at.isoformat()}
 
 
 def without(p: Proposal, words: str) -> dict[str, str]:
@@ -99,7 +99,9 @@ def waiting(exact: Proposal, link: str | None = None) -> Waiting:
     """A proposal that may be shown, for a message that asks for a decision. link: of its page."""
     p = coarse(exact)
     expires = p.expires_at if p.state is State.PENDING_APPROVAL else None
-    return Waiting(p.id, p.version, str(p.target), f"{p.preview} Carried out {BY_PEOPLE}.", p.reversibility, expires, link)
+    return Waiting(
+        p.id, p.version, str(p.target), f"{p.preview} Carried out {BY_PEOPLE}.", p.reversibility, expires, link
+    )
 
 
 def page_of(id_: str, api_url: str) -> str | None:
@@ -135,7 +137,7 @@ def decide(
         version=version,
         choice=choice,
         by=signed.by,
-        reason=log.redact(signed.reason),
+        reason=mask(signed.reason),
         via=signed.via,
         account=signed.account,
     )

@@ -17,8 +17,8 @@ from uuid import uuid4
 from pipelines.errors import InvalidInput, OrganismError, PermanentError, Refused, TransientError
 from pipelines.jobs import flows, startable
 from pipelines.jobs.prefect_view import OVER, is_silent
-from pipelines.log import redact
 from pipelines.ports import Ledger, Orchestrator
+from pipelines.privacy.traces import mask
 from pipelines.requests.request import Request
 from pipelines.runs import ENDED, ErrorKind, Mode, PrefectRun, Run, RunStep, Status
 
@@ -56,6 +56,9 @@ class Requests(Protocol):
 
     def of(self, run_id: str) -> Request | None:
         """The request that the run was started by; None: it came by schedule or from a terminal."""
+
+    def open_retry(self, run_id: str, now: datetime) -> Request | None:
+        """The request by which this run is being repeated."""
 
     def note_run(self, id_: str, run_id: str) -> None:
         """Which run it became. The first word counts."""
@@ -268,7 +271,8 @@ def cancel(op: Operating, run_id: str, by: str, reason: str, now: datetime) -> R
     run = _must_get(op, run_id)
     if run.status in ENDED:
         raise _ended(run.run_id, run.status)
-    words = redact(f"cancelled by {by}: {reason.strip()[:_LONGEST_REASON] or 'no reason was given'}")
+    why = mask(reason, most=_LONGEST_REASON).strip() or "no reason was given"
+    words = mask(f"cancelled by {by}: {why}")
     if run.mode is Mode.DIRECT:
         _cancel_directly(op, run, words, now)
     else:
@@ -362,7 +366,7 @@ def logs(op: Operating, run_id: str, limit: int) -> list[Line]:
     except TransientError as error:
         away = Line(run.created_at, "WARNING", f"Prefect's lines cannot be had now ({error}); this is the account")
         return [away, *_story(run)][-limit:]
-    return [Line(at, level, redact(text)) for at, level, text in lines] or _story(run)[-limit:]
+    return [Line(at, level, mask(text)) for at, level, text in lines] or _story(run)[-limit:]
 
 
 def _story(run: Run) -> list[Line]:
@@ -373,7 +377,7 @@ def _story(run: Run) -> list[Line]:
     lines += [_of_step(step) for step in run.steps]
     if run.completed_at:
         level = "ERROR" if run.status is Status.FAILED else "INFO"
-        why = f": {redact(run.error)}" if run.error else ""
+        why = f": {mask(run.error)}" if run.error else ""
         lines.append(Line(run.completed_at, level, f"{run.status}{why}"))
     return sorted(lines, key=lambda line: line.at)
 
@@ -382,7 +386,7 @@ def _of_step(step: RunStep) -> Line:
     level = "ERROR" if step.status is Status.FAILED else "INFO"
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in step.counts.items() if count)
     attempts = f" after {step.attempts} attempts" if step.attempts > 1 else ""
-    why = redact(step.error) if step.error else counts
+    why = mask(step.error) if step.error else counts
     words = f"{step.name} began; {step.status}{attempts}, {step.seconds:.1f} s" + (f": {why}" if why else "")
     return Line(step.started_at, level, words)
 

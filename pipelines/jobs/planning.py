@@ -79,6 +79,8 @@ def asked(parameters: Mapping[str, Any]) -> Asked:
     Raises:
         InvalidInput: a team that cannot be, a horizon or an effort that is none; the team is not repeated.
     """
+    if not parameters.get("team_id"):
+        raise InvalidInput("team_id is missing: the name of the team")
     horizon, effort = parameters.get("horizon", HORIZON), parameters.get("effort_level") or EffortLevel.MEDIUM
     if not isinstance(horizon, int) or isinstance(horizon, bool) or not 1 <= horizon <= MOST_DAYS:
         raise InvalidInput(f"horizon is a number of days from 1 to {MOST_DAYS}")

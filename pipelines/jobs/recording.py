@@ -175,9 +175,15 @@ class Record:
         """The run first: its steps are of use only with it."""
         result = self._result
         if not self._ledger.close(self.run_id, status, self.clock(), result=result, error=error, error_kind=kind):
-            _log.info("run %s was closed by somebody else, and stays as it is", self.run_id)
+            self.quietly("who closed it", self._say_who_closed)
         with self._lock:
             self.quietly("a step", self._flush)
+
+    def _say_who_closed(self) -> None:
+        now = self._ledger.get(self.run_id)
+        cancelled = now is not None and now.status is Status.CANCELLED
+        how = "cancelled" if cancelled else "closed by somebody else, and stays as it is"
+        _log.info("run %s was %s", self.run_id, how)
 
     def _flush(self) -> None:
         for name in sorted(self._unwritten, key=self.position):

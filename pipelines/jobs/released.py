@@ -32,8 +32,14 @@ def of(results: StepResults, run: str) -> Mapping[str, Any] | None:
     return story
 
 
-def newest(results: StepResults, ledger: Ledger) -> Mapping[str, Any] | None:
-    """Of the last full run that completed and kept one."""
+def is_fit(story: Mapping[str, Any], k: int) -> bool:
+    """Whether it was told of no group smaller than is told of now: k may have been raised since."""
+    return int(story["run"]["k"]) >= k
+
+
+def newest(results: StepResults, ledger: Ledger, k: int) -> Mapping[str, Any] | None:
+    """Of the last full run that completed and kept one that `is_fit`."""
     runs = ledger.find(flow_name=FULL.name, statuses=[Status.COMPLETED], limit=_LOOKED_AT)
     names = dict.fromkeys(run.correlation_id for run in runs if run.correlation_id)
-    return next((story for name in names if (story := of(results, name)) is not None), None)
+    stories = (story for name in names if (story := of(results, name)) is not None)
+    return next((story for story in stories if is_fit(story, k)), None)

@@ -14,7 +14,11 @@ from pipelines.interventions import playbooks
 from pipelines.jobs import documents, health, planning, policy_check
 from pipelines.jobs.ingest import utc_now
 
+#: Of what a run keeps, because every list of runs repeats it; in bytes of JSON.
+_MOST_KEPT, _MOST_NAMED = 4_096, 50
 _RUN_NAME = re.compile(r"full-\d{4}-\d{2}-\d{2}T\d{2}", re.ASCII)
+#: What is told of a parameter that nobody knows: a name that was mistyped, and nothing that came in its place.
+_A_NAME = re.compile(r"[A-Za-z_][A-Za-z_-]{0,29}", re.ASCII)
 
 
 def _any(_value: Any) -> bool:
@@ -78,7 +82,10 @@ STARTABLE: Mapping[str, Mapping[str, Parameter]] = {
     "verify": {},
     "health_monitoring": {
         "check_type": Parameter(str, "quick", "quick, or full: also what the alert rules say of each service"),
-        "services": Parameter(list, [], f"names of {', '.join(health.SERVICES)}; none: all of them"),
+        "services": Parameter(
+            list, [], f"at most {_MOST_NAMED} names of {', '.join(health.SERVICES)}; none: all of them",
+            lambda named: len(named) <= _MOST_NAMED,
+        ),
     },
     "policy_check": {
         "proposal": Parameter(str, None, "the id of a proposal; or"),
@@ -107,18 +114,24 @@ def checked(flow: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters as a run keeps them: as given, without those that are null. What comes back may be given again.
 
     Raises:
-        InvalidInput: an unknown flow or parameter, or a value that is none; says what was expected, never what was given.
+        InvalidInput: an unknown flow or parameter, or a value that is none; names it, and never says what value was given.
     """
     known = takes(flow)
-    if any(name not in known for name in parameters):
-        raise InvalidInput(f"{flow} takes {_in_words(known) or 'no parameters'}; something else was given")
+    unknown = [name if _A_NAME.fullmatch(name) else "something else" for name in parameters if name not in known]
+    if unknown:
+        raise InvalidInput(
+            f"{flow} does not take {', '.join(unknown[:5])}; it takes {_in_words(known) or 'no parameters'}"
+        )
     for name, value in parameters.items():
         if not known[name].takes(value):
             raise InvalidInput(f"{name} of {flow}: expected {_kind(known[name])}: {known[name].words}")
     given = {name: value for name, value in parameters.items() if value is not None}
     asked = {name: keep(value) if (keep := known[name].kept) else value for name, value in given.items()}
-    if flow in _WHOLE:
-        _WHOLE[flow](asked)
+    found = _WHOLE[flow](asked) if flow in _WHOLE else None
+    if isinstance(found, health.Asked) and asked.get("services"):
+        asked["services"] = list(found.services)  # each once, in one order
+    if len(json.dumps(asked).encode()) > _MOST_KEPT:
+        raise InvalidInput(f"the parameters of {flow} are too long: expected at most {_MOST_KEPT:,} bytes of JSON")
     return asked
 
 

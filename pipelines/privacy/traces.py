@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
+from pipelines import log
 from pipelines.errors import Refused
 
 _PATTERNS = (
-    ("pseudonym", re.compile(r"(?<![0-9a-z])[px]_[0-9a-f]{16,40}(?![0-9a-f])", re.IGNORECASE)),
-    ("e-mail address", re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}", re.IGNORECASE)),
+    ("pseudonym", re.compile(log.PSEUDONYM, re.IGNORECASE)),
+    ("e-mail address", re.compile(r"(?<![\w.+%-])[\w.+%-]++@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}", re.IGNORECASE)),
 )
+#: What stands in the place of what was taken out.
+GONE = "[redacted]"
+#: Characters that are not seen but do something: controls, marks of direction, lone surrogates, unassigned ones.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_BLANKS = dict.fromkeys(map(ord, "\t\n\v\f\r\x85"), " ")
 #: Shorter secrets (an empty password, "neo4j") are ordinary words, and no text could pass.
 _SHORTEST = 6
-_JSON_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+#: However often it was written as JSON again.
+_JSON_ESCAPE = re.compile(r"\\+u([0-9a-fA-F]{4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,34 @@ def guard(text: str, forbidden: Iterable[str] = ()) -> str:
             "LEAK", f"nothing was written or printed: {seen}. If a team is named so, rename it; else it is a defect"
         )
     return text
+
+
+def mask(text: str, forbidden: Iterable[str] = (), *, most: int | None = None) -> str:
+    """The text on one line, with `[redacted]` for all that must not be in it, also where it is escaped or camouflaged.
+
+    What comes back passes `guard`. It is for what people typed: on the way in, and wherever it is shown.
+
+    Args:
+        text, forbidden: as `check_text` takes them.
+        most: characters that are kept; cut only after everything is taken out, so that no half of it stays.
+    """
+    masked = _masked(seen(text.translate(_BLANKS)), tuple(forbidden))
+    if most is None or len(masked) <= most:
+        return masked
+    return _masked(masked[: most - 1].rstrip() + "…", tuple(forbidden))  # shorter, it may look like what it was not
+
+
+def _masked(text: str, forbidden: tuple[str, ...]) -> str:
+    text = log.redact(text)
+    if not check_text(text, forbidden):
+        return text
+    text = re.sub(r"\S+", lambda word: GONE if check_text(word[0], forbidden) else word[0], text)
+    return GONE if check_text(text, forbidden) else text
+
+
+def seen(words: str) -> str:
+    """The words without characters that are not seen: a name must not turn the line it stands in around."""
+    return "".join(c for c in words if unicodedata.category(c) not in _UNSEEN)
 
 
 def secrets_of(settings: BaseModel) -> tuple[str, ...]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import html
 import unicodedata
 
-#: Characters that are not seen but do something: controls, marks of direction, lone surrogates, unassigned ones.
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+from pipelines.privacy.traces import seen as seen  # by this name to all that draw
 
 
 class Markup(str):
@@ -31,11 +30,6 @@ def joined(*children: str) -> Markup:
 
 def text(words: str) -> Markup:
     return Markup(html.escape(seen(words)))
-
-
-def seen(words: str) -> str:
-    """The words without characters that are not seen: a name must not turn the line it stands in around."""
-    return "".join(c for c in words if unicodedata.category(c) not in _UNSEEN)
 
 
 def cut(words: str, most: int) -> str:

@@ -94,7 +94,7 @@ def _flows(its: Standing) -> Table:
     for flow in its.flows:
         table.add_row(
             flow.flow,
-            figures.duration(flow.ago) + " ago" if flow.ago is not None else "never",
+            Text(_last_good(flow.ago), style="yellow" if flow.is_late else ""),
             figures.duration(flow.typical) if flow.typical is not None else "",
             f"< {figures.duration(flow.slow)}",
             _rate(flow.success_rate),
@@ -102,6 +102,10 @@ def _flows(its: Standing) -> Table:
             f"{flow.next_start:%H:%M} UTC" if flow.next_start else "",
         )
     return table
+
+
+def _last_good(ago: float | None) -> str:
+    return f"{figures.duration(ago)} ago" if ago is not None else "never"
 
 
 def _rate(rate: float | None) -> str:
@@ -114,7 +118,7 @@ def _runs(runs: Sequence[Run], now: datetime) -> Table:
         table.add_column(name, no_wrap=True)
     table.add_column("what")  # goes on below itself where it is long: nobody can mend what he cannot read
     for run in runs:
-        sign, style = _SIGNS[run.status]
+        sign, style = _SIGNS[run.status] if run_words.outcome(run) == run.status.value else ("–", "dim")
         took = figures.duration(run.duration_seconds) if run.duration_seconds is not None else ""
         table.add_row(
             Text(sign, style=style),
@@ -122,7 +126,7 @@ def _runs(runs: Sequence[Run], now: datetime) -> Table:
             _ago(run.started_at, now),
             took,
             run.mode.value,
-            Text(run_words.in_short(run), style=style if run.status is Status.FAILED else ""),
+            Text(run_words.in_short(run), style=style if style == "red" else ""),
         )
     return table
 

@@ -35,7 +35,8 @@ class PostgresRequests:
                 _run(connection, "one_at_a_time", retry_of=wanted.retry_of)
             if (known := _known(connection, wanted.asked_by, wanted.key, wanted.asked_at)) is not None:
                 return known
-            if (other := _open_retry(connection, wanted)) is not None:
+            again = wanted.retry_of
+            if again is not None and (other := _open_retry(connection, again, wanted.asked_at)) is not None:
                 return other
             if _run(connection, "claim", **_columns(wanted)):
                 return wanted
@@ -50,6 +51,11 @@ class PostgresRequests:
     def of(self, run_id: str) -> Request | None:
         with transaction(self._pool) as connection:
             return _one(_run(connection, "by_run", run_id=run_id))
+
+    def open_retry(self, run_id: str, now: datetime) -> Request | None:
+        """The request that repeats this run at the moment."""
+        with transaction(self._pool) as connection:
+            return _open_retry(connection, run_id, now)
 
     def note_run(self, id_: str, run_id: str) -> None:
         with transaction(self._pool) as connection:
@@ -88,11 +94,8 @@ def _known(connection: Connection, asked_by: str, key: str | None, now: datetime
     return _one(_run(connection, "by_key", asked_by=asked_by, key=key, key_since=now - _KEY_KEPT))
 
 
-def _open_retry(connection: Connection, wanted: Request) -> Request | None:
-    if wanted.retry_of is None:
-        return None
-    since = wanted.asked_at - _UNFINISHED
-    ids = _run(connection, "open_retry", retry_of=wanted.retry_of, open_since=since)
+def _open_retry(connection: Connection, run_id: str, now: datetime) -> Request | None:
+    ids = _run(connection, "open_retry", retry_of=run_id, open_since=now - _UNFINISHED)
     return _one(_run(connection, "by_id", id=ids[0][0])) if ids else None
 
 

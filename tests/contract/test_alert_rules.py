@@ -114,6 +114,23 @@ class TestBoth:
             store.rules_for("nothing", NOW)
         assert store.stored() == ()
 
+    def test_a_mute_of_a_loss_is_not_renewed_by_clearing_it_first(self, store: RuleStore) -> None:
+        mute = FlowRule("incremental", "ENTRIES_LOST", muted_until=NOW + 12 * HOUR)
+        store.set_rule(mute, "ada", NOW)
+        later = NOW + 11 * HOUR
+        with pytest.raises(InvalidRule, match="cannot be extended"):
+            store.set_rule(replace(mute, muted_until=later + HOUR + MINUTE), "ada", later)
+        store.clear_rule("incremental", "ENTRIES_LOST", "ada", later)
+        with pytest.raises(InvalidRule, match="cannot be extended"):
+            store.set_rule(replace(mute, muted_until=later + 12 * HOUR), "ben", later)
+        assert store.stored() == ()
+        heard = NOW + 13 * HOUR
+        assert store.set_rule(replace(mute, muted_until=heard + HOUR), "ben", heard).muted_until == heard + HOUR
+
+    def test_what_was_turned_off_before_it_was_forbidden_is_heard(self, store: RuleStore) -> None:
+        store._write(FlowRule("full", "FLOW_FAILED", enabled=False, set_by="ada", set_at=NOW), cleared=False)
+        assert [r.enabled for r in store.stored()] == [True]
+
     def test_a_rule_of_another_version_of_the_program_is_passed_over(
         self, alerts: AlertStore, store: RuleStore
     ) -> None:
@@ -191,10 +208,11 @@ def test_the_watch_keeps_to_the_rules(server: AlertStore, place: Place) -> None:
     turn = watch.run_once(settings.load(), Origin())
     assert "FLOW_FAILED:full" in {p.key for p in turn.problems}
     assert list(turn.hushed) == ["FLOW_FAILED:full"]
-    assert place.told() == NOTHING
+    assert place.told() == NOTHING | {"slack": 1}, "that it is muted, and by whom"
+    assert "ALERT_SILENCED:FLOW_FAILED of full" in {p.key for p in turn.problems}
     RuleStore(server).clear_rule("full", "FLOW_FAILED", "ada", now)
     watch.run_once(settings.load(), Origin())
-    assert place.told() == EACH_ONCE
+    assert place.told() == EACH_ONCE | {"slack": EACH_ONCE["slack"] + 1}
 
 
 # ------------------------------------------------------------------------------------------------ the command
@@ -226,8 +244,12 @@ class TestCommand:
     ) -> None:
         monkeypatch.setenv("LOGNAME", "somebody else")
         monkeypatch.setattr("pwd.getpwuid", lambda _: SimpleNamespace(pw_name="cleo"))
-        assert command.main(["rule", "full", "FLOW_FAILED", "--off"]) == 0
-        assert "FLOW_FAILED      off  a run failed after all retries; set by cleo" in capsys.readouterr().out
+        assert command.main(["rule", "full", "SCHEDULE_MISSED", "--off"]) == 0
+        said = capsys.readouterr().out
+        assert (
+            said.startswith("full\n  SCHEDULE_MISSED  off  how long nothing may start the flow")
+            and "set by cleo" in said
+        )
 
     def test_wrong_use_is_said_and_changes_nothing(
         self, capsys: pytest.CaptureFixture[str], server: AlertStore

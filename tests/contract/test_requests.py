@@ -136,8 +136,10 @@ def test_of_one_run_there_is_one_open_retry(stores: Stores) -> None:
     stores.ledger.schedule("full", first.id, Mode.DIRECT, NOW, parameters={})
     for later in (SECOND, DAY):
         assert stores.requests.claim(request(retry_of="r0", asked_by="bob", asked_at=NOW + later)) == first
+        assert stores.requests.open_retry("r0", NOW + later) == first
     assert stores.requests.claim(request(retry_of="another")) != first
     stores.ledger.close(first.id, Status.CANCELLED, NOW)
+    assert stores.requests.open_retry("r0", NOW) is None
     again = request(retry_of="r0")
     assert stores.requests.claim(again) == again
 

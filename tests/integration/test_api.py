@@ -197,6 +197,17 @@ def test_no_answer_holds_a_secret(office: Office) -> None:
         assert not [secret for secret in secrets if secret in answer.text + str(answer.headers)], path
 
 
+def test_a_name_that_no_store_can_keep_is_not_found(office: Office) -> None:
+    everybody, names = office.by(*Role), dict.fromkeys(("run_id", "flow_id", "proposal_id", "name", "flow_type"), "%00")
+    asked = [path.format(**names) for method, path in TABLE if method == "GET" and "{" in path]
+    assert len(asked) > 10
+    told = {path: everybody.get(path).status_code for path in asked}
+    assert {path: status for path, status in told.items() if status not in (404, 422)} == {}
+    assert told["/interventions/%00"] == told["/proposals/%00"] == 404
+    login = Client(office.app).post("/api/v1/auth/login", {"username": "an\0na", "password": "x"})
+    assert login.status_code in (401, 422)
+
+
 # ------------------------------------------------------------------------------------------------ what is away
 
 

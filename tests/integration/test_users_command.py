@@ -129,7 +129,36 @@ class TestUsers:
 
     def test_roles_replace_those_that_were(self, desk: Desk) -> None:
         desk.run("create", "anna", "--role", "viewer")
-        assert desk.run("roles", "anna", "--role", "analyst", "--role", "operator") == "anna: analyst, operator\n"
+        said = desk.run("roles", "anna", "--role", "analyst", "--role", "operator")
+        assert said == "anna: viewer -> analyst, operator\n"
+
+    def test_roles_are_added_and_removed_one_by_one(self, desk: Desk) -> None:
+        desk.run("create", "vic", "--role", "viewer")
+        assert desk.run("roles", "vic", "--add", "analyst") == "vic: viewer -> analyst, viewer\n"
+        said = desk.run("roles", "vic", "--remove", "viewer", "--add", "operator")
+        assert said == "vic: analyst, viewer -> analyst, operator\n"
+        assert desk.json("list")["users"][0]["roles"] == ["analyst", "operator"]
+
+    @pytest.mark.parametrize(
+        ("words", "why"),
+        [((), "give --add or --remove"), (("--role", "admin", "--add", "analyst"), "give --add or --remove"),
+         (("--add", "admin", "--remove", "admin"), "both added and removed"),
+         (("--remove", "viewer"), "no role would be left")],
+    )  # fmt: skip
+    def test_roles_that_cannot_be_meant_change_and_note_nothing(
+        self, desk: Desk, words: tuple[str, ...], why: str
+    ) -> None:
+        desk.run("create", "vic", "--role", "viewer")
+        noted = desk.audit()
+        assert why in desk.both("roles", "vic", *words, code=2)[1]
+        assert desk.json("list")["users"][0]["roles"] == ["viewer"]
+        assert desk.audit() == noted
+
+    def test_a_mistyped_role_is_answered_with_those_there_are(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            users.main(["create", "vic", "--role", "veiwer"])
+        said = capsys.readouterr().err
+        assert "viewer" in said and "Role." not in said
 
     def test_a_new_password_ends_the_old_one(self, desk: Desk) -> None:
         old = desk.run("create", "anna", "--role", "viewer").strip()

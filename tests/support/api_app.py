@@ -21,7 +21,7 @@ from pipelines.api import security
 from pipelines.api.app import create_app
 from pipelines.api.desk import Desk
 from pipelines.api.pages.glance import Glance
-from pipelines.api.vitals import Vitals
+from pipelines.api.vitals import Ready, Vitals
 from pipelines.jobs.health import SERVICES, Answer, Examined, Health
 from pipelines.metrics_endpoint import Latest
 from pipelines.settings import Settings
@@ -39,6 +39,9 @@ class FakeRules:
 
     def rules_for(self, flow: str, now: datetime) -> list[FlowRule]:
         return flow_rules.filled(flow, [r for r in self.kept.values() if r.flow == flow], now)
+
+    def validated(self, rule: FlowRule, now: datetime) -> FlowRule:
+        return flow_rules.validated(rule, now)
 
     def set_rule(self, rule: FlowRule, by: str, now: datetime) -> FlowRule:
         self.kept[rule.flow, rule.code] = flow_rules.validated(rule, now)
@@ -94,8 +97,13 @@ class Site(World):
         app = _built(self.config.api_origins, self.desk)
         app.state.desk, app.state.recent = self.desk(), security.Recent()
         app.state.vitals, app.state.glance = Vitals(lambda: self.looks), Glance(lambda: self.standing)
+        app.state.ready = Ready(self._missing)
         app.state.latest = Latest(lambda: b"organism_up 1\n")
         return app
+
+    def _missing(self) -> tuple[str, ...]:
+        away = {its.service for its in self.looks.answers if its.health is not Health.UP}
+        return tuple(name for name in ("postgres", "redis") if name in away)
 
 
 _APPS: dict[str, FastAPI] = {}

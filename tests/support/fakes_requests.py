@@ -34,7 +34,7 @@ class FakeRequests:
             self._called()
             if wanted.key and (held := self.known(wanted.asked_by, wanted.key, wanted.asked_at)):
                 return held
-            if other := self._open_retry(wanted):
+            if wanted.retry_of and (other := self.open_retry(wanted.retry_of, wanted.asked_at)):
                 return other
             for old in [r for r in self.all.values() if r.key and (r.asked_by, r.key) == (wanted.asked_by, wanted.key)]:
                 self.all[old.id] = replace(old, key=None)
@@ -48,6 +48,10 @@ class FakeRequests:
 
     def of(self, run_id: str) -> Request | None:
         return next((r for r in self.all.values() if r.run_id == run_id), None)
+
+    def open_retry(self, run_id: str, now: datetime) -> Request | None:
+        its = [r for r in self.all.values() if r.retry_of == run_id]
+        return next((r for r in reversed(its) if self._is_open(r, now)), None)
 
     def note_run(self, id_: str, run_id: str) -> None:
         self._called()
@@ -85,10 +89,6 @@ class FakeRequests:
         for id_ in old:
             del self.all[id_]
         return len(old)
-
-    def _open_retry(self, wanted: Request) -> Request | None:
-        its = [r for r in self.all.values() if wanted.retry_of and r.retry_of == wanted.retry_of]
-        return next((r for r in reversed(its) if self._is_open(r, wanted.asked_at)), None)
 
     def _is_open(self, request: Request, now: datetime) -> bool:
         run = self._ledger.runs.get(request.run_id or "")

@@ -120,6 +120,15 @@ def empty() -> Standing:
     return standing([], stream=stream, applied_at=None, prefect=None, proposals={})
 
 
+def young(age: timedelta) -> Standing:
+    """One check of health ran so long ago, and nothing else ever."""
+    flows = tuple(FlowFact(f.name, f.every, f.slow, since=NOW - age) for f in FLOWS)
+    first = Run(1, "health_monitoring", "run-1", Status.COMPLETED, Mode.DIRECT, NOW - age)
+    its = standing([first], applied_at=None)
+    facts = replace(its.facts, flows=flows)
+    return replace(its, facts=facts, flows=flow_standings([first], [], facts))
+
+
 def incident() -> Standing:
     """Redis is away for twenty minutes, and somebody has pulled the switch."""
     problem = Problem(

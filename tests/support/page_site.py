@@ -17,7 +17,7 @@ import httpx
 from fastapi import FastAPI
 
 from pipelines.access.limits import LIMITS, Allowance, Limit
-from pipelines.access.principals import Issued, Principal, Role, User
+from pipelines.access.principals import Issued, Kind, Principal, Role, User
 from pipelines.api import slack
 from pipelines.api.app import create_app
 from pipelines.api.desk import Desk
@@ -60,8 +60,9 @@ class FakeAccess:
             raise Refused("WRONG_LOGIN", "user name or password is wrong, or this user is not let in")
         id_ = f"token_{secrets.token_hex(8)}"
         bearer = f"{id_}.{secrets.token_urlsafe(32)}"
-        self.live[bearer] = Principal(name, user.roles, id_)
-        return Issued(id_, bearer, now + timedelta(minutes=30), self.live[bearer])
+        ends = now + timedelta(minutes=30)
+        self.live[bearer] = Principal(name, user.roles, id_, Kind.TOKEN, ends)
+        return Issued(id_, bearer, ends, self.live[bearer])
 
     def revoke(self, credential_id: str, now: datetime) -> None:
         self.live = {bearer: who for bearer, who in self.live.items() if who.credential != credential_id}
@@ -70,12 +71,14 @@ class FakeAccess:
 class FakeAudit:
     def __init__(self) -> None:
         self.rows: list[tuple[str, str, str, str]] = []
+        self.details: list[dict[str, Any]] = []
         self.fails: OrganismError | None = None
 
     def note(self, role: str, who: str, action: str, now: datetime, *, subject: str = "", **detail: Any) -> None:
         if self.fails:
             raise self.fails
         self.rows.append((role, who, action, subject))
+        self.details.append(detail)
 
 
 class FakeLimits:
@@ -225,7 +228,8 @@ class Browser:
 
 def world(folder: Path, **changes: Any) -> World:
     """anna approves, ben operates, vera looks, adam is an admin, nora an analyst."""
-    config = Settings(state_dir=folder, postgres_url="postgresql://user:hunter2secret@db/x", _env_file=None)  # type: ignore[call-arg]
+    url = "postgresql://user:hunter2secret@db/x"
+    config = Settings(shadow=False, state_dir=folder, postgres_url=url, _env_file=None)  # type: ignore[call-arg]
     its = World(config, folder, **changes)
     its.access.add("anna", Role.APPROVER, Role.VIEWER)
     its.access.add("ben", Role.OPERATOR)

@@ -76,6 +76,14 @@ class TcpProxy:
         self._trap = Trap(pattern, cut)
         return self._trap
 
+    def hang(self) -> None:
+        """From now on nothing passes, as if the server stood still: who connects is let in, and hears nothing."""
+        self._wake.send(b"h")
+
+    def resume(self) -> None:
+        """What was said meanwhile goes on now."""
+        self._wake.send(b"r")
+
     def close(self) -> None:
         self._wake.send(b"x")
         self._thread.join()
@@ -86,12 +94,23 @@ class TcpProxy:
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._waker:
-                    self._end()
-                    return
+                    if not self._told(self._waker.recv(1)):
+                        self._end()
+                        return
+                    break  # what was ready may be none of ours now
                 if key.fileobj is self._listener:
                     self._welcome()
                 elif link := self._links.get(key.fileobj):  # type: ignore[call-overload]
                     self._pump(link, from_client=key.fileobj is link.client)
+
+    def _told(self, what: bytes) -> bool:
+        """False: to end."""
+        for side in (self._listener, *self._links):
+            if what == b"h":
+                self._selector.unregister(side)
+            elif what == b"r":
+                self._selector.register(side, selectors.EVENT_READ)
+        return what != b"x"
 
     def _welcome(self) -> None:
         client, _ = self._listener.accept()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from alerts.dispatch import Dispatcher
 from alerts.fallback import Fallback
 from alerts.model import Code, Severity
-from pipelines import settings, wiring_watch
+from pipelines import settings, status, wiring, wiring_watch
 from pipelines.errors import InvalidInput, PermanentError
 from pipelines.jobs import resources
 from tests.support.fakes_alerts import DOWN, NOW, problem
@@ -139,3 +142,28 @@ def test_in_shadow_mode_no_connection_is_opened_to_look_for_questions(monkeypatc
     monkeypatch.setattr(wiring_watch, "open_pool", raising(AssertionError("a connection")))
     with wiring_watch._asking(settings.load(), "postgresql://127.0.0.1:1/x") as asking:
         assert asking.proposals is None
+
+
+def test_the_status_of_what_is_stopped_says_how_to_look_and_starts_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status.main([]) == 0
+    assert "pipelines.status --start" in capsys.readouterr().out
+    assert not (tmp_path / "state").exists()
+
+
+def test_the_status_starts_servers_for_its_look_if_it_is_told_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_work = []
+
+    @contextmanager
+    def started(config: settings.Settings) -> Iterator[None]:
+        at_work.append(True)
+        yield
+        at_work.pop()
+
+    monkeypatch.setattr(wiring, "endpoints", started)
+    monkeypatch.setattr(wiring_watch, "watching", lambda _: nullcontext(SimpleNamespace(stopped=bool(at_work))))
+    assert status.main(["--start", "--json"]) == 0
+    assert "stopped" in capsys.readouterr().out and at_work == []

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pipelines import log
 from pipelines.api.pages import session
 from pipelines.api.pages.render import HEADERS, page
-from pipelines.api.problems import Problem
+from pipelines.api.problems import Problem, of_http
 from pipelines.errors import InvalidInput, OrganismError, Refused, TransientError
 from pipelines.jobs.ingest import utc_now
 from pipelines.jobs.recording import sentence
@@ -43,11 +43,27 @@ def failed(request: Request, error: Problem | OrganismError) -> Response:
         halted=None,
         title=_TITLES.get(status, "This did not work"),
         sentences=[_sentence(words), *_fix(error)],
-        back="/" if request.method == "GET" else request.url.path,
+        back=_back(request, status),
     )
     headers = dict(getattr(error, "headers", None) or {})
     headers |= {"Retry-After": str(_RETRY_S)} if status == 503 else {}
     return HTMLResponse(text, status, headers | dict(HEADERS))
+
+
+async def unknown(request: Request, error: Exception) -> Response:
+    """No route at all: a browser is answered with a page, everybody else as by the API."""
+    wants_page = "text/html" in request.headers.get("accept", "")
+    if request.scope.get("route") is not None or not wants_page:
+        return await of_http(request, error)
+    return failed(request, Problem(404, "NOT_FOUND", "there is no page with this address"))
+
+
+def _back(request: Request, status: int) -> str:
+    """To the list that it would be in; after a form to where that is asked for."""
+    if request.method != "GET":
+        return request.url.path
+    first, _, rest = request.url.path.strip("/").partition("/")
+    return f"/{first}" if rest and status != 403 and request.scope.get("route") is not None else "/"
 
 
 def _told(request: Request, error: Problem | OrganismError) -> tuple[int, str]:

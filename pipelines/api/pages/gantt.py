@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pipelines.report import figures
+from pipelines.report import figures, run_words
 from pipelines.runs import ENDED, Run, RunStep, Status
 
 #: Percent of the width: what is shorter is drawn so wide, or nobody would see it.
@@ -46,8 +46,10 @@ def pieces(run: Run, now: datetime, scale: float) -> tuple[Piece, ...]:
     whole = took(run, now)
     if run.started_at is None or not whole:
         return ()
-    back = _piece(0.0, whole, scale, {Status.FAILED: "failed", Status.RUNNING: "live"}.get(run.status, "rest"), "")
-    return (back, *(_of_step(step, i, run.started_at, now, scale) for i, step in enumerate(run.steps)))
+    failed = "over" if run_words.outcome(run) == "wrong input" else "failed"
+    back = _piece(0.0, whole, scale, {Status.FAILED: failed, Status.RUNNING: "live"}.get(run.status, "rest"), "")
+    its = (_of_step(step, i, run.started_at, now, scale) for i, step in enumerate(run.steps))
+    return (back, *(replace(p, kind=failed) if p.kind == "failed" else p for p in its))
 
 
 def in_words(run: Run, now: datetime) -> str:

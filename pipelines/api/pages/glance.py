@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
 from pipelines import status, wiring_watch
+from pipelines.api import newest
+from pipelines.api.newest import Newest
+from pipelines.errors import TransientError
 from pipelines.report.standing import Standing
 from pipelines.settings import Settings
 
 #: Every look opens the stores anew, as one that is away must be seen; ten people who look are no reason to do so ten times.
 _FRESH_S = 3.0
+#: The page says when it was seen; what is older than this is not shown as if it were so now.
+_STALE_S = 120.0
 
 
 class Glance:
-    """Stores that are away are in what comes back, and raise nothing. One caller asks at a time; who comes meanwhile is given
-    what was seen before, so that a store that hangs holds up one thread and not all.
+    """Stores that are away are in what comes back, and raise nothing. One thread asks at a time; who has waited two seconds
+    for it is given what was seen before, so that a store that hangs does not hold up the threads of the API.
     """
 
-    def __init__(self, ask: Callable[[], Standing], clock: Callable[[], float] = time.monotonic) -> None:
-        self._ask, self._clock, self._lock = ask, clock, threading.Lock()
-        self._last: Standing | None = None
-        self._until = float("-inf")
+    def __init__(
+        self,
+        ask: Callable[[], Standing],
+        clock: Callable[[], float] = time.monotonic,
+        patience_s: float = newest.PATIENCE_S,
+    ) -> None:
+        self._newest = Newest(ask, _FRESH_S, clock, patience_s)
 
     def __call__(self) -> Standing:
-        last = self._last
-        if last is not None and (self._clock() < self._until or self._lock.locked()):
-            return last
-        with self._lock:
-            if self._last is None or self._clock() >= self._until:
-                self._last = self._ask()
-                self._until = self._clock() + _FRESH_S
-            return self._last
+        """
+        Raises:
+            TransientError: nobody has seen how things stand yet, or only too long ago.
+        """
+        found = self._newest.seen()
+        if found is None or found.age_s > _STALE_S:
+            raise TransientError(
+                "a store keeps us waiting, so how things stand is not known yet; look again in a moment"
+            )
+        return found.value
 
 
 def of(config: Settings) -> Glance:

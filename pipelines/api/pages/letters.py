@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipelines.api.pages.views import Ask
+from pipelines.api.problems import Problem
 from pipelines.errors import InvalidInput, Refused
 from pipelines.jobs import dead_letters as job
 from pipelines.model import DeadLetter, Lane
@@ -56,15 +57,15 @@ def asked(store: DeadLetters, ids: Sequence[str]) -> Ask:
     """The page before a replay.
 
     Raises:
-        InvalidInput: none is chosen, or what is chosen is no letter. Refused: NOT_REPLAYABLE.
+        Problem: 422, none is chosen. InvalidInput: what is chosen is no letter. Refused: NOT_REPLAYABLE.
     """
-    ready = _ready(store, ids)
-    codes = sorted({letter.code for letter in ready})
-    many = figures.counted(len(ready), "dead letter")
+    chosen = ready(store, ids)
+    codes = sorted({letter.code for letter in chosen})
+    many = figures.counted(len(chosen), "dead letter")
     return Ask(
         title=f"Put {many} back on the stream?",
         happens=(
-            f"{many} ({', '.join(codes)}) {'goes' if len(ready) == 1 else 'go'} back on the stream, and the next"
+            f"{many} ({', '.join(codes)}) {'goes' if len(chosen) == 1 else 'go'} back on the stream, and the next"
             " incremental run reads them again. What can still not be read is set aside again, with its reason.",
             "An interaction that was counted before is not counted twice.",
         ),
@@ -73,7 +74,7 @@ def asked(store: DeadLetters, ids: Sequence[str]) -> Ask:
         action="/letters/replay",
         button=f"Replay {many}",
         back="/letters",
-        fields=tuple(("id", letter.id) for letter in ready),
+        fields=tuple(("id", letter.id) for letter in chosen),
     )
 
 
@@ -83,21 +84,26 @@ def replay(store: DeadLetters, ids: Sequence[str]) -> list[str]:
     Raises:
         as `asked`.
     """
-    ready = _ready(store, ids, again=True)
-    done = sum(bool(store.replay(Lane.DEAD, letter.id)) for letter in ready)
+    done = sum(bool(store.replay(Lane.DEAD, letter.id)) for letter in ready(store, ids, again=True))
     gone = len(set(ids)) - done
     words = [f"{figures.counted(done, 'dead letter')} went back; the next incremental run reads them."]
     return [*words, f"{gone} had been replayed or dropped before, or cannot be."] if gone else words
 
 
-def _ready(store: DeadLetters, ids: Sequence[str], *, again: bool = False) -> list[DeadLetter]:
-    """again: what is gone is no error, the form may have been sent twice."""
+def ready(store: DeadLetters, ids: Sequence[str], *, again: bool = False) -> list[DeadLetter]:
+    """Those of the chosen that may go back. again: what is gone is no error, the form may have been sent twice.
+
+    Raises:
+        as `asked`.
+    """
     wanted = list(dict.fromkeys(ids))
-    if not wanted or len(wanted) > _A_PAGE or not all(map(_ID.fullmatch, wanted)):
+    if not wanted:
+        raise Problem(422, "INVALID_INPUT", "choose at least one")
+    if len(wanted) > _A_PAGE or not all(map(_ID.fullmatch, wanted)):
         raise InvalidInput(f"choose 1 to {_A_PAGE} letters of the list")
     found = [letter for id_ in wanted if (letter := store.get(Lane.DEAD, id_)) is not None]
-    ready, held = job.replayable(found)
-    if not ready and not again:
+    may, held = job.replayable(found)
+    if not may and not again:
         words = held[0][1] if held else "they were replayed or dropped before"
         raise Refused("NOT_REPLAYABLE", f"none of these letters can be replayed: {words}")
-    return ready
+    return may

@@ -12,14 +12,15 @@ from fastapi.routing import APIRoute
 
 from pipelines.access.names import folded
 from pipelines.access.principals import Principal
-from pipelines.api import accounts
+from pipelines.api import accounts, hearing
 from pipelines.api.desk import Desk, desk
+from pipelines.api.interventions import insist_on_id
 from pipelines.api.pages import glance, letters, proposals, session, views
 from pipelines.api.pages.failing import failed
 from pipelines.api.pages.render import HEADERS, page
+from pipelines.api.pages.repeating import must_get, repetition
 from pipelines.api.problems import Problem
-from pipelines.api.runs import must_get
-from pipelines.api.security import Note, address, asks, principal, take
+from pipelines.api.security import Note, address, asks, logged_out, principal, take
 from pipelines.errors import OrganismError, Refused
 from pipelines.interventions.policy import halted_words
 from pipelines.interventions.proposal import Choice
@@ -52,7 +53,9 @@ router = APIRouter(route_class=_Page, include_in_schema=False, default_response_
 
 def _drawn(its: Desk, name: str, status: int = 200, /, **values: Any) -> HTMLResponse:
     """Unless a secret is on it, which is then a defect of ours. Raises Refused: LEAK."""
-    text = page(name, **{"refresh": None, "refreshes": False, "halted": None, "now": its.clock(), **values})
+    text = page(
+        name, its.forbidden, **{"refresh": None, "refreshes": False, "halted": None, "now": its.clock(), **values}
+    )
     return HTMLResponse(guard(text, its.forbidden), status, dict(HEADERS))
 
 
@@ -121,6 +124,7 @@ def logout(
 ) -> Response:
     note(who.credential)
     its.access.revoke(who.credential, its.clock())
+    logged_out(request)
     response = _back("/login")
     session.end(response, request)
     return response
@@ -172,7 +176,8 @@ def run(run_id: str, its: Its, visitor: Visiting) -> Response:
     op = its.operating()
     found = operating.live(op, must_get(its, run_id))
     link = op.orchestrator.url_of(found.run_id) if op.orchestrator and found.mode is Mode.PREFECT else None
-    return _drawn(its, "run", **views.run(found, accounts.report(its, found), visitor, its.clock(), link))
+    again, told = repetition(its, found), accounts.report(its, found)
+    return _drawn(its, "run", **views.run(found, told, visitor, its.clock(), link, again))
 
 
 @router.get("/runs/{run_id}/logs")
@@ -209,8 +214,9 @@ def cancel(
 
 
 @router.get("/runs/{run_id}/retry")
-def may_retry(run_id: str, its: Its, visitor: Visiting) -> Response:
+def may_retry(run_id: str, its: Its, who: Who, visitor: Visiting) -> Response:
     found = must_get(its, run_id)
+    hearing.insist_may_start(who, found.flow_name, found.parameters)
     if found.status not in (Status.FAILED, Status.CANCELLED):
         raise Refused("NOT_FAILED", f"run {found.id} is {found.status}; only a failed or a cancelled run is repeated")
     return _drawn(its, "confirm", visitor=visitor, here="/runs", ask=views.retrying(found, str(uuid4())))
@@ -226,6 +232,7 @@ def retry(
 ) -> Response:
     """The form was drawn with a key, so that sending it twice starts one run."""
     found = must_get(its, run_id)
+    hearing.insist_may_start(who, found.flow_name, found.parameters)
     note(found.run_id)
     key = session.one(fields, "key") or None
     started = operating.retry(its.operating(), found.run_id, who.name, key, its.clock())
@@ -286,6 +293,7 @@ def reject(
 
 
 def _told(its: Desk, id_: str) -> proposals.Told:
+    insist_on_id(id_)
     return proposals.told(deciding.found(its.proposals, id_, its.config.min_group_size), "")
 
 
@@ -299,6 +307,8 @@ def _asked(its: Desk, visitor: views.Visitor, id_: str, choice: Choice) -> Respo
     if not found.waits:
         raise Refused("NOT_PENDING", f"it does not wait for a decision: it is {found.mark[1]}")
     if choice is Choice.APPROVE:
+        if visitor.shadow:
+            raise Refused("SHADOW_MODE", "this installation only watches (shadow mode); ORGANISM_SHADOW=false ends it")
         deciding.insist_on_log(its.proposals, its.state / deciding.ANCHOR)  # before anybody is asked
     ask = proposals.asked(found, choice)
     return _drawn(its, "confirm", visitor=visitor, here="/proposals", halted=_halted(its), ask=ask)
@@ -312,6 +322,8 @@ def _decided(
     if not version.isdecimal() or len(version) > _LONGEST_VERSION:
         raise Problem(422, "INVALID_INPUT", "the form does not say which version was looked at; open the page again")
     wanted, reason = proposals.Wanted(id_, int(version), choice), proposals.reason_of(session.one(fields, "reason"))
+    deciding.found(its.proposals, id_, its.config.min_group_size)  # what is not there is not noted
+    insist_on_id(id_)
     note(id_, version=wanted.version)
     after = proposals.decide(its, who, wanted, reason, "status page")
     title = "Approved" if choice is Choice.APPROVE else "Rejected"
@@ -340,9 +352,10 @@ def replay(
     fields: Sent,
     note: Noting,
 ) -> Response:
-    ids = fields.get("id", [])
-    note(f"{len(ids)} dead letters", reason=session.one(fields, "reason"))
-    words = letters.replay(its.redis().letters, ids)
+    store, ids = its.redis().letters, fields.get("id", [])
+    ready = letters.ready(store, ids, again=True)
+    note(f"{len(ready)} dead letters", reason=session.one(fields, "reason"))
+    words = letters.replay(store, ids)
     return _said(its, visitor, "Put back on the stream", words, "/letters")
 
 
@@ -355,7 +368,7 @@ def switch(its: Its, visitor: Visiting) -> Response:
     if words and "resume" not in visitor.may:
         raise Refused("HALTED", f"{words} Who may approve may let it go on")
     ask = views.resuming(words) if words else views.halting()
-    return _drawn(its, "confirm", visitor=visitor, here="/", halted=words, ask=ask)
+    return _drawn(its, "confirm", visitor=visitor, here="/switch", halted=words, ask=ask)
 
 
 @router.post("/switch/halt")

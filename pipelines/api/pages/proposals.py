@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipelines import log
 from pipelines.access.principals import Principal
 from pipelines.api.desk import Desk
 from pipelines.api.pages.views import Ask
@@ -16,6 +15,7 @@ from pipelines.interventions.proposal import Choice, Proposal
 from pipelines.interventions.shown import coarse
 from pipelines.jobs import deciding, proposal_words
 from pipelines.jobs.deciding import Signed
+from pipelines.privacy.traces import mask, seen
 from pipelines.report.story_words import STATES
 
 #: What a confirm page says before everything else.
@@ -86,9 +86,9 @@ def listed(its: deciding.Listed) -> list[Told]:
 
 def reason_of(text: str) -> str:
     """As it is kept. Raises InvalidInput: there is none."""
-    if not text.strip():
+    if not seen(text).strip():
         raise InvalidInput("a reason is needed; it is kept with your name")
-    return log.redact(text.strip()[:500])
+    return mask(text.strip(), most=500)
 
 
 def asked(p: Told, choice: Choice) -> Ask:

@@ -6,16 +6,16 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipelines import log
+from pipelines.privacy.traces import mask
 from pipelines.report import figures
 from pipelines.report.gantt_svg import memory
-from pipelines.report.markup import seen
 from pipelines.report.story_style import STORY_CSS
 
 _HERE = "pipelines.api.pages"
@@ -34,19 +34,20 @@ HEADERS: Mapping[str, str] = {
 }
 
 
-def _clean(value: object) -> object:
+def _clean(value: object, forbidden: tuple[str, ...]) -> object:
     """On everything that a template sets. What is markup already was made by a template of ours."""
     if isinstance(value, Markup) or value is None:
         return value
-    return seen(log.redact(str(value)))
+    return mask(str(value), forbidden)
 
 
-def _environment() -> Environment:
+@lru_cache(maxsize=4)
+def _environment(forbidden: tuple[str, ...]) -> Environment:
     made = Environment(
         loader=PackageLoader(_HERE),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_clean,
+        finalize=partial(_clean, forbidden=forbidden),
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -72,9 +73,9 @@ def _rate(share: float | None) -> str:
     return "" if share is None else figures.share(share, 1.0)
 
 
-_PAGES = _environment()
+def page(name: str, /, forbidden: tuple[str, ...] = (), **values: Any) -> str:
+    """The page `name`.html with these values in it; the same values give the same page.
 
-
-def page(name: str, **values: Any) -> str:
-    """The page `name`.html with these values in it; the same values give the same page."""
-    return _PAGES.get_template(f"{name}.html").render(css=Markup(CSS), **values)  # noqa: S704  # a file of ours
+    forbidden: secrets, which are taken out of each value by itself, so that one of them does not take the page away.
+    """
+    return _environment(forbidden).get_template(f"{name}.html").render(css=Markup(CSS), **values)  # noqa: S704  # a file of ours

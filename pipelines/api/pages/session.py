@@ -40,7 +40,8 @@ ROUTES: Mapping[str, Route] = {
 
 def visitor(request: Request, who: Principal) -> Visitor:
     may = frozenset(name for name, route in ROUTES.items() if TABLE[route].roles & who.roles)
-    return Visitor(who.name, ", ".join(sorted(who.roles)), may, csrf(shown(request)))
+    shadow = request.app.state.desk.config.shadow
+    return Visitor(who.name, ", ".join(sorted(who.roles)), may, csrf(shown(request)), shadow)
 
 
 def shown(request: Request) -> str:

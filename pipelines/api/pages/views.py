@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from alerts.model import StoreFact
 from alerts.rules.limits import Limits
 from pipelines.api.pages import gantt
 from pipelines.api.shapes import RunReport
-from pipelines.report import figures
+from pipelines.jobs.flows import FULL
+from pipelines.report import figures, run_words
 from pipelines.report.standing import FlowStanding, Standing
-from pipelines.runs import ENDED, Run, Status
+from pipelines.runs import ENDED, ErrorKind, Run, Status
 
 _LIMITS = Limits()
 #: Seconds between two looks of a page that brings itself up to date. Pages with a form to fill in never do.
@@ -32,17 +33,26 @@ _PAGES = (
     ("runs", "/runs", "Runs"),
     ("proposals", "/proposals", "Proposals"),
     ("letters", "/letters", "Dead letters"),
+    ("switch", "/switch", "Switch"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who looks. may: the names of the pages and forms that the role table grants them; csrf: of their session."""
+    """Who looks. may: the names of the pages and forms that the role table grants them; csrf: of their session. shadow: no
+    proposal can be approved here.
+    """
 
     name: str
     roles: str
     may: frozenset[str]
     csrf: str = ""
+    shadow: bool = False
+
+    @property
+    def warned(self) -> bool:
+        """Before they decide, and not by a refusal."""
+        return self.shadow and "proposals" in self.may
 
     @property
     def pages(self) -> list[tuple[str, str]]:
@@ -73,15 +83,15 @@ class Clock:
     at: datetime | None
     ago: float | None
     goal: float | None
-    note: str = ""
+    late: bool = False
 
     @property
     def mark(self) -> tuple[str, str, str]:
         if self.at is None or self.ago is None:
-            return "·", "never yet", "" if self.goal is None else "warn"
+            return "·", "never yet", "warn" if self.late else ""
         if self.goal is None:
             return "·", "no schedule", ""
-        return ("✓", "on time", "good") if self.ago <= self.goal else ("!", "late", "warn")
+        return ("!", "late", "warn") if self.late else ("✓", "on time", "good")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +109,14 @@ class Row:
 def clocks(its: Standing) -> list[Clock]:
     """What was applied last, then each flow's last good run."""
     now, applied = its.facts.now, its.facts.applied_at
-    every = {fact.flow: fact.every for fact in its.facts.flows}
-    first = Clock("interactions applied", applied, _since(applied, now), _LIMITS.stale.total_seconds())
-    return [first, *(_clock(flow, every.get(flow.flow)) for flow in its.flows)]
+    goal = _LIMITS.stale.total_seconds()
+    first = Clock("interactions applied", applied, _since(applied, now), goal, late=its.is_stale)
+    return [first, *map(_clock, its.flows)]
 
 
-def _clock(flow: FlowStanding, every: timedelta | None) -> Clock:
-    goal = (every + _LIMITS.schedule_grace).total_seconds() if every else None
+def _clock(flow: FlowStanding) -> Clock:
     at = flow.last_good.completed_at if flow.last_good else None
-    return Clock(f"{flow.flow} completed", at, flow.ago, goal)
+    return Clock(f"{flow.flow} completed", at, flow.ago, flow.goal, late=flow.is_late)
 
 
 def _since(at: datetime | None, now: datetime) -> float | None:
@@ -198,8 +207,12 @@ def list_of_runs(
     }
 
 
-def run(its: Run, told: RunReport, visitor: Visitor, now: datetime, link: str | None) -> dict[str, Any]:
-    """What the template of one run is given. link: of its page at Prefect. An open run is looked at again by itself."""
+def run(
+    its: Run, told: RunReport, visitor: Visitor, now: datetime, link: str | None, repetition: Run | None = None
+) -> dict[str, Any]:
+    """What the template of one run is given. link: of its page at Prefect; repetition: the open run that repeats it. An open
+    run is looked at again by itself.
+    """
     is_open = its.status not in ENDED
     return {
         "visitor": visitor,
@@ -207,15 +220,17 @@ def run(its: Run, told: RunReport, visitor: Visitor, now: datetime, link: str | 
         "here": "/runs",
         "halted": None,
         "run": its,
-        "mark": MARKS[its.status],
-        "story": story(told),
+        "mark": mark(its),
+        "story": story(its, told),
+        "repetition": repetition,
+        "proposes": its.flow_name == FULL.name and its.status is Status.COMPLETED,
         "related": told.related,
         "steps": gantt.of_each(its, now),
         "facts_of_it": list(_facts(its)),
         "counted": counted,
         "link": link,
         "open": is_open,
-        "failed": its.status in (Status.FAILED, Status.CANCELLED),
+        "failed": its.status in (Status.FAILED, Status.CANCELLED) and its.error_kind is not ErrorKind.REFUSED,
         "refresh": 10 if is_open else None,
         "refreshes": False,
     }
@@ -299,19 +314,20 @@ def rows(runs: Sequence[Run], now: datetime) -> list[Row]:
     return [
         Row(
             run=run,
-            mark=MARKS[run.status],
+            mark=mark(run),
             seconds=gantt.took(run, now) if run.started_at else None,
             pieces=gantt.pieces(run, now, scales[run.flow_name]),
             bar=gantt.in_words(run, now),
-            what=what(run),
+            what=run_words.in_short(run),
         )
         for run in runs
     ]
 
 
-def what(run: Run) -> str:
-    """What it said of itself: why it ended, or its numbers that are not zero."""
-    return run.error or ", ".join(f"{_number(value)} {_plain(name)}" for name, value in numbers(run.result))
+def mark(run: Run) -> tuple[str, str, str]:
+    """What a rule refused, and what somebody asked for wrongly, is no failure of ours: in its own word, and not red."""
+    word = run_words.outcome(run)
+    return MARKS[run.status] if word == run.status.value else ("–", word, "")
 
 
 def numbers(counts: Mapping[str, object]) -> Iterator[tuple[str, float]]:
@@ -325,9 +341,9 @@ def counted(counts: Mapping[str, object]) -> str:
     return ", ".join(f"{_number(value)} {_plain(name)}" for name, value in numbers(counts))
 
 
-def story(told: RunReport) -> list[str]:
+def story(its: Run, told: RunReport) -> list[str]:
     """The run in sentences: how it was asked for, how it ended, what it did, and what to make of it."""
-    did = counted(told.numbers)
+    did = run_words.in_short(its) if its.status is Status.COMPLETED else ""
     sentences = (told.asked, told.ending, f"It told: {did}." if did else "", told.to_do or "")
     return [sentence for sentence in sentences if sentence]
 

@@ -32,6 +32,11 @@ def test_every_flow_that_there_is_can_have_rules() -> None:
         assert [r.code for r in flow_rules.filled(name, [], NOW)] == [k.code for k in flow_rules.known_codes(name)]
 
 
+def test_only_what_has_a_schedule_can_miss_it() -> None:
+    due = {name for name in BY_NAME if Code.SCHEDULE_MISSED in {k.code for k in flow_rules.known_codes(name)}}
+    assert due == {name for name, its in BY_NAME.items() if its.every}
+
+
 class TestDefaults:
     def test_they_are_those_of_the_limits(self) -> None:
         its = {known.code: known.default for known in flow_rules.known_codes() if known.unit}
@@ -59,20 +64,51 @@ class TestMayBeSet:
     @pytest.mark.parametrize("code", LOSSES)
     def test_nobody_turns_a_loss_off_or_makes_it_small(self, code: str) -> None:
         name = "verify" if code == "DRIFT" else "incremental"
-        with pytest.raises(InvalidRule, match="cannot be turned off, only muted for at most 24 h"):
+        with pytest.raises(InvalidRule, match="cannot be turned off, only muted for at most 12 h"):
             validated(FlowRule(name, code, enabled=False), NOW)
         with pytest.raises(InvalidRule, match="always critical"):
             validated(FlowRule(name, code, severity="info"), NOW)
-        day = timedelta(hours=24)
-        assert validated(FlowRule(name, code, muted_until=NOW + day), NOW).muted_until == NOW + day
-        with pytest.raises(InvalidRule, match="within 24 h"):
-            validated(FlowRule(name, code, muted_until=NOW + day + MINUTE), NOW)
+        most = timedelta(hours=12)
+        assert validated(FlowRule(name, code, muted_until=NOW + most), NOW).muted_until == NOW + most
+        with pytest.raises(InvalidRule, match="within 12 h"):
+            validated(FlowRule(name, code, muted_until=NOW + most + MINUTE), NOW)
+
+    @pytest.mark.parametrize("code", LOSSES)
+    def test_a_mute_of_a_loss_is_not_renewed_while_it_runs_or_before_it_was_heard(self, code: str) -> None:
+        name, last = "verify" if code == "DRIFT" else "incremental", NOW + HOUR
+        mute = FlowRule(name, code, muted_until=last)
+        for at in (NOW, last - MINUTE, last + flow_rules.HEARD_BETWEEN - MINUTE):
+            with pytest.raises(InvalidRule, match="cannot be extended, and it is heard for 1 h"):
+                validated(replace(mute, muted_until=at + 2 * HOUR), at, last)
+        assert validated(mute, NOW, last), "what is set besides leaves the mute as it is"
+        assert validated(replace(mute, muted_until=last - MINUTE), NOW, last), "it may end earlier"
+        assert validated(replace(mute, muted_until=None), NOW, last), "and be ended"
+        later = last + flow_rules.HEARD_BETWEEN
+        assert validated(replace(mute, muted_until=later + HOUR), later, last)
+
+    def test_a_mute_of_anything_else_may_be_renewed(self) -> None:
+        assert validated(replace(MUTED, muted_until=NOW + 2 * HOUR), NOW, NOW + HOUR)
+
+    def test_what_would_not_be_noticed_is_muted_and_not_turned_off(self) -> None:
+        for name in FLOWS:
+            off = FlowRule(name, "FLOW_FAILED", enabled=False)
+            if BY_NAME[name].every is None:
+                assert not validated(off, NOW).enabled, "who asked for it sees it"
+                continue
+            with pytest.raises(InvalidRule, match="FLOW_FAILED cannot be turned off, only muted for at most 720 h"):
+                validated(off, NOW)
+            assert validated(FlowRule(name, "FLOW_FAILED", muted_until=NOW + HOUR), NOW)
+        with pytest.raises(InvalidRule, match="STALE_GRAPH cannot be turned off"):
+            validated(FlowRule("incremental", "STALE_GRAPH", enabled=False), NOW)
+
+    def test_a_flow_without_a_schedule_is_one_for_the_rules_too(self) -> None:
+        assert {name for name, its in BY_NAME.items() if its.every is None} == flow_rules.ON_DEMAND
 
     def test_the_losses_are_those(self) -> None:
         assert LOSSES == ["ENTRIES_LOST", "STREAM_RESET", "DRIFT"]
 
     def test_other_alerts_can_be_turned_off_and_muted_for_a_month(self) -> None:
-        assert not validated(OFF, NOW).enabled
+        assert not validated(FlowRule("incremental", "SLOW_RUN", enabled=False), NOW).enabled
         assert validated(replace(MUTED, muted_until=NOW + timedelta(days=30)), NOW)
 
     @pytest.mark.parametrize(
@@ -182,6 +218,64 @@ class TestApply:
 @pytest.fixture
 def store() -> AlertStore:
     return sqlite(None)
+
+
+class TestSilenced:
+    def test_who_silenced_something_critical_and_until_when_is_said_once(self, store: AlertStore) -> None:
+        told, mute = Told(store), replace(MUTED, muted_until=NOW + 40 * HOUR, set_by="ada", set_at=NOW)
+        for hours in range(0, 45, 3):
+            told.turn(list(flow_rules.silenced([mute], NOW + hours * HOUR)), [mute], hours * HOUR)
+        (message,) = told.slack.got
+        its = message.incident.problem
+        assert (its.code, its.severity, message.change) == (Code.ALERT_SILENCED, Severity.INFO, Change.OPENED)
+        assert "FLOW_FAILED of incremental is muted until" in its.what and "by ada" in its.what
+        assert "2026-03-04 04:00 UTC" in its.what and told.open == 0
+        again = replace(mute, set_by="ben", set_at=NOW + 46 * HOUR, muted_until=NOW + 50 * HOUR)
+        told.turn(list(flow_rules.silenced([again], NOW + 46 * HOUR)), [again], 46 * HOUR)
+        assert "by ben" in told.slack.got[-1].incident.problem.what and len(told.slack.got) == 2
+
+    def test_what_is_not_critical_or_not_silent_is_no_news(self) -> None:
+        def notes(rule: FlowRule) -> list[str]:
+            return [p.what for p in flow_rules.silenced([replace(rule, set_by="ada", set_at=NOW)], NOW)]
+
+        assert notes(FlowRule("incremental", "SLOW_RUN", enabled=False)) == []
+        assert notes(FlowRule("incremental", "SLOW_RUN", enabled=False, severity="critical")) != []
+        assert notes(replace(MUTED, severity="warning")) == []
+        assert notes(FlowRule("incremental", "FLOW_FAILED", note="looked at")) == []
+        assert notes(replace(MUTED, muted_until=NOW)) == []
+        (said,) = notes(FlowRule("full", "SCHEDULE_MISSED", enabled=False))
+        assert said == "SCHEDULE_MISSED of full is turned off, by ada: nobody is told of it."
+
+    def test_every_code_that_is_told_as_critical_is_known_as_such(self) -> None:
+        """Those that the rules make critical where they can be set at all."""
+        wanted = {
+            "FLOW_FAILED",
+            "BREAKER_OPEN",
+            "ZOMBIE_RUN",
+            "NEVER_STARTED",
+            "SCHEDULE_MISSED",
+            "STALE_GRAPH",
+            *LOSSES,
+        }
+        assert {known.code.value for known in flow_rules.known_codes() if known.critical} == wanted
+
+
+class TestALossInAMute:
+    MUTE = FlowRule("incremental", "ENTRIES_LOST", muted_until=NOW)
+
+    @pytest.mark.parametrize("hours_ago", [0.1, 6, 11.9])
+    def test_it_is_told_when_the_mute_has_ended(self, store: AlertStore, hours_ago: float) -> None:
+        told, lost = Told(store), run(hours_ago * 60, result={"read": 100, "lost": 3})
+        told.turn([LOST], [self.MUTE], -hours_ago * HOUR)
+        assert told.slack.got == []
+        told.turn(problems(facts(flow(run(1), lost)), Limits(digest="never")), [self.MUTE], 0 * MINUTE)
+        assert [m.incident.problem.code for m in told.slack.got] == [Code.ENTRIES_LOST]
+
+    def test_after_a_mute_of_more_than_a_day_it_would_never_be_told(self) -> None:
+        """The naive control, which is why the longest mute is below the day that a loss stays wrong."""
+        lost = run(25 * 60, result={"read": 100, "lost": 3})
+        assert problems(facts(flow(run(1), lost)), Limits(digest="never")) == []
+        assert Limits().day > flow_rules.LONGEST_MUTE_OF_LOSS + flow_rules.HEARD_BETWEEN
 
 
 class Told:

@@ -15,6 +15,6 @@ def test_the_page_has_the_table_of_roles_and_routes() -> None:
 
 
 def test_the_paths_of_the_walk_exist() -> None:
-    walked = {path.replace("$run", "{}") for path in re.findall(r"\$api(/[\w$./-]+)", _PAGE)}
+    walked = {re.sub(r"\$\w+", "{}", path) for path in re.findall(r"\$api(/[\w$./-]+)", _PAGE)}
     known = {re.sub(r"{\w+}", "{}", path) for _, path in TABLE}
     assert walked and walked <= known

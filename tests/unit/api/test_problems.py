@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.access.principals import Role
 from pipelines.api.shell import LARGEST_BODY
 from pipelines.errors import InvalidInput, PermanentError, Refused, TransientError
 from tests.support.api_app import Client, Site
@@ -61,6 +62,51 @@ def test_a_body_without_its_kind_is_not_read(client: Client) -> None:
     """As a form of another site could send one."""
     answer = client.post("/api/v1/auth/login", b'{"username": "a", "password": "b"}', Content_Type="text/plain")
     problem(answer, 422, "INVALID_INPUT")
+
+
+@pytest.mark.parametrize("path", ["/workflows/flows/watch/start", "/api/v1/automation/workflow"])
+def test_a_start_without_its_kind_says_which_is_needed(client: Client, path: str) -> None:
+    said = problem(client.by("operator").post(path, b'{"parameters": {}}'), 422, "INVALID_INPUT")
+    assert "send Content-Type: application/json" in said["detail"]
+
+
+@pytest.mark.parametrize(
+    ("who", "path", "needed"),
+    [("operator", "/interventions/halt", "with reason"),
+     ("approver", "/interventions/p-1/approve", "with version and reason"),
+     ("operator", "/api/v1/automation/workflow", "with workflow_type")],
+)  # fmt: skip
+def test_what_has_no_body_is_told_what_belongs_into_it(client: Client, who: str, path: str, needed: str) -> None:
+    assert needed in problem(client.by(who).post(path), 422, "INVALID_INPUT")["detail"]
+
+
+def test_broken_json_is_called_so(client: Client) -> None:
+    answer = client.by("operator").post("/interventions/halt", b'{"reason": ', Content_Type="application/json")
+    assert "this is no JSON" in problem(answer, 422, "INVALID_INPUT")["detail"]
+
+
+def test_a_parameter_that_a_flow_does_not_take_is_named_and_its_value_is_not(client: Client) -> None:
+    answer = client.by("operator").post("/workflows/flows/full/start", {"parameters": {"propse": SECRET}})
+    assert "full does not take propse; it takes resume" in problem(answer, 422, "INVALID_INPUT")["detail"]
+    assert SECRET not in answer.text
+    answer = client.by("operator").post("/workflows/flows/full/start", {"parameters": {SECRET: 1}})
+    assert SECRET not in answer.text
+
+
+def test_a_plan_for_nobody_is_told_what_is_missing(its: Site, client: Client) -> None:
+    its.let_in("both", Role.OPERATOR, Role.ANALYST)
+    answer = client.by("both").post("/workflows/flows/intervention_planning/start", {"parameters": {}})
+    assert "team_id is missing" in problem(answer, 422, "INVALID_INPUT")["detail"]
+
+
+def test_a_mistyped_filter_is_named_and_does_not_mean_everything(client: Client) -> None:
+    answer = client.by("viewer").get(f"/workflows/flows?stats={SECRET}&limit=5")
+    said = problem(answer, 422, "INVALID_INPUT")
+    assert [each["where"] for each in said["errors"]] == ["query.stats"] and "status" in said["detail"]
+    assert SECRET not in answer.text
+    assert client.by("viewer").get("/workflows/flows?status=failed&limit=5").status_code == 200
+    problem(client.get("/workflows/flows?stats=failed"), 401, "NOT_LOGGED_IN")
+    assert client.get("/healthz?probe=1").status_code == 200
 
 
 def test_a_body_that_is_too_large_says_so_or_not(client: Client) -> None:

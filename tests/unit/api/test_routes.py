@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.jobs import released
 from pipelines.jobs.health import Health
-from pipelines.runs import ErrorKind, Mode, Status
-from tests.support.api_app import Client, Site, examined
+from pipelines.runs import ErrorKind, Mode, Run, Status
+from tests.support.api_app import Client, Site, examined, site
 from tests.support.fakes_ledger import step
 from tests.support.fakes_proposals import NOW, proposal
 from tests.unit.api.test_table import keep_story
@@ -46,6 +48,20 @@ def test_the_same_request_with_the_same_key_is_one_run(its: Site, client: Client
     assert one["run_id"] == two["run_id"] and (one["repeated"], two["repeated"]) == (False, True)
     other = client.by("operator").post("/workflows/flows/full/start", {}, Idempotency_Key="k")
     assert (other.status_code, other.json()["code"]) == (409, "KEY_REUSED") and len(its.launched) == 1
+
+
+def test_a_start_that_failed_at_once_says_so(its: Site) -> None:
+    def fails(run: Run) -> None:
+        words = "no process could be started: postgresql://anna:hunter2secret@db/x"
+        its.ledger.close(run.run_id, Status.FAILED, NOW, error=words, error_kind=ErrorKind.PERMANENT)
+
+    whole = its.operating
+    its.operating = lambda: replace(whole(), launch=fails)  # type: ignore[method-assign]
+    for path, body in (("/workflows/flows/verify/start", {}), (WORKFLOW, {"workflow_type": "verify"})):
+        said = Client(its.whole(), "operator").post(path, body).json()
+        assert said["status"] == "failed"
+        assert "has ended already, failed: no process could be started" in said["message"]
+        assert "runs in a process" not in said["message"] and "hunter2" not in said["message"]
 
 
 def test_an_unknown_flow_or_parameter_starts_and_notes_nothing(its: Site, client: Client) -> None:
@@ -296,6 +312,29 @@ def test_numbers_are_those_of_the_report_and_the_reading_is_noted(its: Site, cli
     suppressed = [f for f in found if f["status"] == "suppressed"]
     assert found and all(f["estimate"] is None and f["people"] == 0 for f in suppressed)
     assert {row[2] for row in its.audit.rows} == {"asks GET /points", "asks GET /findings"}
+
+
+def test_numbers_told_under_a_lower_k_are_told_no_more(tmp_path: Path) -> None:
+    with site(tmp_path, min_group_size=15) as its:
+        keep_story(its)
+        analyst = Client(its.whole(), "analyst")
+        for path in ("/points", "/findings", "/points?run=full-2026-03-02T06", "/findings?run=full-2026-03-02T06"):
+            answer = analyst.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND"), path
+            assert "lower k" in answer.json()["fix"] and "run full again" in answer.json()["fix"]
+        assert its.audit.rows == []
+
+
+def test_an_older_run_of_a_k_that_is_high_enough_is_told_instead(tmp_path: Path) -> None:
+    with site(tmp_path, min_group_size=15) as its:
+        keep_story(its)
+        story = dict(released.of(its.results, "full-2026-03-02T06") or {})
+        older = story | {"run": story["run"] | {"id": "full-2026-03-01T06", "k": 15}}
+        released.keep(its.results, "full-2026-03-01T06", older, NOW)
+        its.ledger.begin("full", "e", Mode.DIRECT, NOW - timedelta(days=1), parameters={})
+        its.ledger.correlate("e", "full-2026-03-01T06")
+        its.ledger.close("e", Status.COMPLETED, NOW)
+        assert Client(its.whole(), "analyst").get("/points").json()["run"] == "full-2026-03-01T06"
 
 
 # ------------------------------------------------------------------------------------------------ the document

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.access.limits import LIMITS
-from pipelines.access.principals import Role
+from pipelines.access.principals import Kind, Principal, Role
+from pipelines.api.pages.session import csrf
 from pipelines.api.security import COOKIE, Recent
 from pipelines.errors import TransientError
 from tests.support.api_app import BEARER, Client, Site, examined, site
@@ -113,9 +114,38 @@ def test_health_is_told_to_who_was_known_while_postgres_is_away(its: Site) -> No
     assert app.by("operator").get("/workflows/health").status_code == 503
 
 
-def test_who_was_known_is_forgotten_after_a_while() -> None:
-    from pipelines.access.principals import Principal
+@pytest.mark.parametrize("how", ["disabled", "logged out", "logged out on the page"])
+def test_who_is_no_longer_let_in_is_not_let_in_while_postgres_is_away(its: Site, how: str) -> None:
+    app = Client(its.whole(), "viewer")
+    assert app.get("/workflows/health").status_code == 200
+    if how == "disabled":
+        del its.access.live[BEARER.format("viewer")]
+        assert app.get("/workflows/health").status_code == 401
+    elif how == "logged out":
+        assert app.post("/api/v1/auth/logout").status_code == 200
+    else:
+        given = f"csrf={csrf(BEARER.format('viewer'))}".encode()
+        form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": app.base}
+        assert app.ask("POST", "/logout", given, **form).status_code == 303
+    its.access.who = raising(TransientError("postgres db:5432: away"))  # type: ignore[method-assign]
+    assert app.get("/workflows/health").status_code == 503
 
+
+def test_who_was_known_is_not_known_beyond_their_own_end() -> None:
+    recent, ends = Recent(), NOW + timedelta(minutes=5)
+    recent.note("a.b", Principal("anna", frozenset(), "token_1", Kind.TOKEN, ends), NOW)
+    assert recent.who("a.b", ends - timedelta(seconds=1)) and recent.who("a.b", ends) is None
+
+
+def test_a_fresh_login_has_no_fresh_allowance(its: Site, client: Client) -> None:
+    its.access.add("anna", Role.VIEWER)
+    for _ in range(2):
+        token = client.post("/api/v1/auth/login", {"username": "anna", "password": PASSWORD}).json()["access_token"]
+        assert client.get("/workflows/flows", Authorization=f"Bearer {token}").status_code == 200
+    assert [who for rule, who in its.limits.asked if rule == "read"] == ["user anna", "user anna"]
+
+
+def test_who_was_known_is_forgotten_after_a_while() -> None:
     recent, who = Recent(), Principal("anna", frozenset(), "key_1")
     recent.note("a.b", who, NOW)
     assert recent.who("a.b", NOW + timedelta(minutes=14)) == who

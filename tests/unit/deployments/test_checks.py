@@ -84,3 +84,8 @@ def test_the_verdict_counts_and_names_what_is_wrong() -> None:
 def test_json_says_null_for_what_was_not_asked() -> None:
     told = json.loads(listing.as_json([good("a", "x"), Check("b", None, "not asked: a")]))
     assert (told["ok"], [c["ok"] for c in told["checks"]]) == (False, [True, None])
+
+
+def test_a_long_name_does_not_run_into_what_was_seen() -> None:
+    page = shown(Check("deploy intervention_planning", True, "as in prefect.yaml"))
+    assert [line.strip() for line in page.splitlines()] == ["✓ deploy intervention_planning", "as in prefect.yaml"]

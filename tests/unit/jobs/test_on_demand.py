@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipelines import policy_check as policy_check_command
 from pipelines import steps
 from pipelines.errors import InvalidInput, Refused
 from pipelines.jobs import health, on_demand, planning, policy_check, startable
@@ -64,3 +65,8 @@ def test_all_three_may_be_started() -> None:
     plan = {"team_id": "sales", "horizon": 60, "effort_level": "low"}
     assert startable.checked("intervention_planning", plan) == plan
     assert startable.checked("policy_check", {"proposal": "0123456789abcdef"}) == {"proposal": "0123456789abcdef"}
+
+
+def test_a_check_of_nothing_is_told_the_options_as_they_are_typed() -> None:
+    with pytest.raises(InvalidInput, match=r"--proposal ID, or --playbook NAME with --team TEAM, or --document"):
+        policy_check_command.main([])

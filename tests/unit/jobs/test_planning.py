@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines import intervention_planning
 from pipelines.errors import InvalidInput, Refused
 from pipelines.evidence import State, Status
 from pipelines.interventions import playbooks
@@ -179,3 +180,10 @@ def test_every_playbook_has_an_effort_that_is_explained() -> None:
         named = ", ".join(f"`{t.id}`" for t in sorted(playbooks.SHIPPED.values(), key=_shown) if t.effort == effort)
         assert f"| {effort} | {words} | {named} |" in page.read_text("utf-8")
     assert max(planning.EFFORT.values()) < sum(t.effort for t in playbooks.SHIPPED.values()), "a plan has to choose"
+
+
+def test_a_mistyped_effort_is_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        intervention_planning.main(["payments", "--effort", "hgh"])
+    said = capsys.readouterr().err
+    assert all(level in said for level in ("low", "medium", "high")) and "EffortLevel" not in said

@@ -300,6 +300,14 @@ class TestALedgerThatGoesAway:
             wait_until(lambda: row(ledger).steps, 5, "the step to be written with a beat")
             assert row(ledger).status is Status.RUNNING
 
+    def test_a_run_that_was_cancelled_meanwhile_says_so(
+        self, ledger: FakeLedger, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        with record(ledger):
+            ledger.close("r1", Status.CANCELLED, NOW + DAY, error="by an operator", error_kind=ErrorKind.INTERRUPTED)
+        assert caplog.messages[-1] == "run r1 was cancelled"
+
     def test_an_account_that_somebody_else_closed_stays_so(self, ledger: FakeLedger) -> None:
         with record(ledger):
             ledger.close("r1", Status.CANCELLED, NOW + DAY, error="by an operator", error_kind=ErrorKind.INTERRUPTED)

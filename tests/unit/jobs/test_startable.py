@@ -73,10 +73,15 @@ def test_anything_else_is_refused_in_words_that_say_what_is_expected(flow: str, 
 
 
 def test_what_was_given_is_not_repeated_in_the_refusal() -> None:
-    for given in ({"resume": "canary"}, {"canary": 1}):
+    for given in ({"resume": "canary"}, {"propse": "canary"}, {"canary 7": 1}, {"canary@example.org": 1}):
         with pytest.raises(InvalidInput) as caught:
             startable.checked("full", given)
         assert "canary" not in str(caught.value)
+
+
+def test_a_mistyped_parameter_is_named_with_those_there_are() -> None:
+    with pytest.raises(InvalidInput, match=r"full does not take propse; it takes resume \(text\), propose"):
+        startable.checked("full", {"propse": True})
 
 
 @pytest.mark.parametrize("value", ["a\0b", "\ud800", {"a": ["\0"]}, {"a": math.nan}, {1, 2}])
@@ -87,3 +92,20 @@ def test_what_cannot_be_stored_is_no_value_of_any_kind(value: Any) -> None:
 @pytest.mark.parametrize("value", ["a b", "ü", {"a": [1, None]}])
 def test_what_can_be_stored_is(value: Any) -> None:
     assert startable.Parameter(type(value), None, "anything").takes(value)
+
+
+def test_services_are_kept_once_and_in_one_order_and_not_by_the_thousand() -> None:
+    given = {"services": ["redis", "disk", "redis", "graph"]}
+    assert startable.checked("health_monitoring", given) == {"services": ["redis", "graph", "disk"]}
+    assert startable.checked("health_monitoring", {"services": []}) == {"services": []}
+    with pytest.raises(InvalidInput, match="at most 50"):
+        startable.checked("health_monitoring", {"services": ["redis"] * 6_000})
+
+
+def test_what_a_run_keeps_is_at_most_four_kilobytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a parameter whose own check has no end."""
+    words = startable.Parameter(str, "", "anything")
+    monkeypatch.setattr(startable, "STARTABLE", {"verify": {"words": words}})
+    assert startable.checked("verify", {"words": "x" * 4_000})
+    with pytest.raises(InvalidInput, match="4,096"):
+        startable.checked("verify", {"words": "x" * 4_096})
