@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -21,8 +21,9 @@ from alerts import opening, rules
 from alerts import settings as alert_settings
 from alerts.model import FlowFact
 from pipelines import command, steps, wiring
-from pipelines.errors import OrganismError, TransientError
+from pipelines.errors import OrganismError, PermanentError, TransientError
 from pipelines.jobs import facts, flows
+from pipelines.jobs.facts import Sources
 from pipelines.jobs.ingest import utc_now
 from pipelines.jobs.recording import Record, ending, recorded, sentence
 from pipelines.ports import Ledger
@@ -99,6 +100,21 @@ def in_ledger(ledger: Ledger, flow: str, origin: Origin) -> AbstractContextManag
         scheduled_at=origin.scheduled_at,
         peak=command.peak_memory,
     )
+
+
+@contextmanager
+def if_possible(sources: Sources, flow: str, origin: Origin) -> Iterator[tuple[Sources, Record | None]]:
+    """For who looks whether the stores are there: a PostgreSQL that cannot be written to is what they look for, and no reason
+    to stop. The sources without a ledger then, and no record.
+    """
+    with ExitStack() as stack:
+        record = None
+        if sources.ledger is not None:
+            try:
+                record = stack.enter_context(in_ledger(sources.ledger, flow, origin))
+            except (TransientError, PermanentError) as error:
+                sources = replace(sources, ledger=None, away={**sources.away, "postgres": str(error)})
+        yield sources, record
 
 
 def _twice(body: Callable[[int], T], config: Settings, flow: str, between: Callable[[], object] = lambda: None) -> T:

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from alerts import opening, rules
 from pipelines import account, command, settings, steps, wiring_watch
 from pipelines.account import Origin
-from pipelines.errors import PermanentError, Refused, TransientError
+from pipelines.errors import Refused
 from pipelines.jobs import flows, health, on_demand
-from pipelines.jobs.facts import Sources
 from pipelines.jobs.health import SERVICES, CheckType, Examined
 from pipelines.jobs.ingest import utc_now
-from pipelines.jobs.recording import Record
 from pipelines.privacy.traces import secrets_of
 from pipelines.report import health as report
 from pipelines.settings import Settings
@@ -40,26 +36,13 @@ def run_once(config: Settings, step: steps.Step, origin: Origin, parameters: Map
         if watched.stopped:
             raise Refused("STOPPED", _STOPPED)
         judge = partial(rules.problems, limits=opening.limits(wiring_watch.alert_settings()))
-        with _accounted(watched.sources, origin) as (sources, record):
+        with account.if_possible(watched.sources, flows.HEALTH.name, origin) as (sources, record):
             wanted, step = health.asked(parameters), record.step(step) if record else step
             found: Examined = step(health.check_health, wanted, sources, wiring_watch.machine(config), judge, utc_now())
             if record:
                 told = on_demand.kept(health.words(found), secrets_of(config))
                 record.result({**health.numbers(found), "words": told})
             return found
-
-
-@contextmanager
-def _accounted(sources: Sources, origin: Origin) -> Iterator[tuple[Sources, Record | None]]:
-    """A PostgreSQL that cannot be written to is what was asked about: the check goes on without an account."""
-    with ExitStack() as stack:
-        record = None
-        if sources.ledger is not None:
-            try:
-                record = stack.enter_context(account.in_ledger(sources.ledger, flows.HEALTH.name, origin))
-            except (TransientError, PermanentError) as error:
-                sources = replace(sources, ledger=None, away={**sources.away, "postgres": str(error)})
-        yield sources, record
 
 
 def main(argv: list[str] | None = None) -> int:

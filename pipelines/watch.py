@@ -8,9 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -20,12 +18,11 @@ from alerts.model import Code, Facts, Problem, Severity
 from alerts.settings import AlertSettings
 from pipelines import account, command, settings, wiring, wiring_watch
 from pipelines.account import Origin
-from pipelines.errors import OrganismError, PermanentError, Refused, TransientError
+from pipelines.errors import OrganismError, Refused
 from pipelines.jobs import flows
 from pipelines.jobs import watch as job
-from pipelines.jobs.facts import Sources, about
+from pipelines.jobs.facts import about
 from pipelines.jobs.ingest import utc_now
-from pipelines.jobs.recording import Record
 from pipelines.orchestrator import place as prefect_place
 from pipelines.privacy.traces import secrets_of
 from pipelines.settings import Settings
@@ -45,7 +42,7 @@ def run_once(config: Settings, origin: Origin) -> job.Turn:
             raise Refused("STOPPED", _STOPPED)
         told, secrets = wiring_watch.alert_settings(), secrets_of(config)
         with (
-            _accounted(watched.sources, origin) as (sources, record),
+            account.if_possible(watched.sources, flows.WATCH.name, origin) as (sources, record),
             opening.dispatcher(told, watched.postgres, wiring.state_dir(config), secrets) as dispatcher,
         ):
             now = utc_now()
@@ -65,19 +62,6 @@ def _judge(told: AlertSettings, dispatcher: Dispatcher, now: datetime) -> job.Ju
         return [*flow_rules.graded(rules.problems(facts, limits), its), *flow_rules.silenced(its, now)]
 
     return job.Judge(problems, rules.unknown, lambda problem: flow_rules.hushed(problem, its, now), rules.ended)
-
-
-@contextmanager
-def _accounted(sources: Sources, origin: Origin) -> Iterator[tuple[Sources, Record | None]]:
-    """A watch that cannot write its account goes on without one: that is just when it is needed."""
-    with ExitStack() as stack:
-        record = None
-        if sources.ledger is not None:
-            try:
-                record = stack.enter_context(account.in_ledger(sources.ledger, flows.WATCH.name, origin))
-            except (TransientError, PermanentError) as error:
-                sources = replace(sources, ledger=None, away={**sources.away, "postgres": str(error)})
-        yield sources, record
 
 
 def main(argv: list[str] | None = None, pause: Callable[[float], None] = time.sleep) -> int:

@@ -16,12 +16,14 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from alerts.settings import AlertSettings
-from pipelines import settings, steps, wiring
+from pipelines import migrate, settings, steps, wiring
 from pipelines.events.stream import Names
 from pipelines.jobs.ingest import Stores
+from pipelines.postgres import Pool, open_pool
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,6 +93,15 @@ def fresh_place() -> Path:
     path.mkdir(mode=0o755)
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
+
+
+@pytest.fixture(scope="module")
+def pool(embedded: wiring.Endpoints) -> Iterator[Pool]:
+    """Connections to PostgreSQL with our schema; who takes it empties the tables that it uses."""
+    with psycopg.connect(embedded.postgres) as connection:
+        migrate.migrate(connection)
+    with open_pool(embedded.postgres, size=16) as pool:
+        yield pool
 
 
 def where(request: pytest.FixtureRequest, kind: str) -> wiring.Endpoints:

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines import migrate, queries, wiring
+from pipelines import migrate, queries
 from pipelines.errors import PermanentError, TransientError
 from pipelines.ledger import rules
 from pipelines.ledger.store import PostgresLedger
@@ -27,14 +27,6 @@ SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days
 SILENT, UNSTARTED = timedelta(seconds=60), timedelta(minutes=15)
 MANY = 100_000
 KEY, STATUS, FLOW = "workflow_runs_flow_run_id_key", "ix_workflow_status", "ix_workflow_flow"
-
-
-@pytest.fixture(scope="module")
-def pool(embedded: wiring.Endpoints) -> Iterator[Pool]:
-    with psycopg.connect(embedded.postgres) as connection:
-        migrate.migrate(connection)
-    with open_pool(embedded.postgres, size=16) as pool:
-        yield pool
 
 
 @pytest.fixture

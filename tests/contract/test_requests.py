@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 
-from pipelines import migrate, wiring
 from pipelines.errors import Refused
 from pipelines.jobs import operating
 from pipelines.jobs.operating import Operating, Requests
 from pipelines.ledger.store import PostgresLedger
 from pipelines.ports import Ledger
-from pipelines.postgres import Pool, open_pool
+from pipelines.postgres import Pool
 from pipelines.requests.request import Request
 from pipelines.requests.store import PostgresRequests
 from pipelines.runs import Mode, Status
@@ -32,14 +29,6 @@ SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days
 class Stores:
     requests: Requests
     ledger: Ledger
-
-
-@pytest.fixture(scope="module")
-def pool(embedded: wiring.Endpoints) -> Iterator[Pool]:
-    with psycopg.connect(embedded.postgres) as connection:
-        migrate.migrate(connection)
-    with open_pool(embedded.postgres, size=16) as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ import argon2
 import psycopg
 import pytest
 
-from pipelines import migrate, queries, wiring
+from pipelines import queries, wiring
 from pipelines.access import store
 from pipelines.access.passwords import Passwords
 from pipelines.access.principals import Issued, Kind, Role
@@ -26,14 +26,6 @@ CHEAP = argon2.Parameters(argon2.Type.ID, 19, 16, 32, time_cost=1, memory_cost=6
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 PASSWORD, OTHER = "correct horse battery", "another long password"
 Sql = Callable[[str], list[tuple[Any, ...]]]
-
-
-@pytest.fixture(scope="module")
-def pool(embedded: wiring.Endpoints) -> Iterator[Pool]:
-    with psycopg.connect(embedded.postgres) as connection:
-        migrate.migrate(connection)
-    with open_pool(embedded.postgres, size=16) as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -72,7 +72,9 @@ def test_of_a_large_file_only_the_end_is_read(tmp_path: Path, monkeypatch: pytes
     assert [line.text for line in notes(tmp_path, "x" * 1_000, "the end")][-1] == "the end"
 
 
-@pytest.mark.parametrize("run_id", ["../outside", "/etc/passwd", "r1", "", "6f1c0f0e-7d0e-4c44-8f5e-2f9d1a4b3c2d", "\0"])
+@pytest.mark.parametrize(
+    "run_id", ["../outside", "/etc/passwd", "r1", "", "6f1c0f0e-7d0e-4c44-8f5e-2f9d1a4b3c2d", "\0"]
+)
 def test_another_name_is_no_file(tmp_path: Path, run_id: str) -> None:
     (tmp_path / "outside.log").write_text("canary")
     folder = tmp_path / "runs"
