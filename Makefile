@@ -21,8 +21,9 @@ $(STAMP): requirements.txt pyproject.toml setup.py $(wildcard pipelines/metrics/
 demo: $(STAMP) ## the main job end to end on the embedded servers, then a picture
 	@$(BIN)/python -m pipelines.demo
 
-JOBS   ?= 2
-test: $(STAMP) ## all tests, a file at a time in JOBS=2 processes
+JOBS   ?= 3
+# Three on two cores: many tests wait for a server.
+test: $(STAMP) ## all tests, a file at a time in JOBS=3 processes
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 check: $(STAMP) ## lint, types, import contracts, house tests
