@@ -20,6 +20,7 @@ import pytest
 
 from pipelines import embedded
 from pipelines.embedded.loopback import free_port
+from pipelines.jobs.flows import BY_NAME, FLOWS
 from tests.conftest import fresh_place
 from tests.flows import trying
 from tests.flows.conftest import environment
@@ -108,13 +109,13 @@ def left(state: Path) -> list[str]:
     return found
 
 
-def test_from_an_empty_directory_to_four_deployments_that_are_scheduled(served: Served) -> None:
+def test_from_an_empty_directory_to_every_deployment_and_four_of_them_scheduled(served: Served) -> None:
     pool = served.pool
     assert httpx.get(f"http://127.0.0.1:{served.port}/", timeout=10).status_code == 200
     assert httpx.get(f"http://127.0.0.1:{served.port}/ui-settings", timeout=10).json()["api_url"] == pool.api
     found = {row["name"]: row["id"] for row in pool.post("/deployments/filter")}
-    assert set(found) == {"incremental", "full", "watch", "verify"}
-    assert all(pool.runs(id_) for id_ in found.values())
+    assert set(found) == set(BY_NAME)
+    assert {name for name, id_ in found.items() if pool.runs(id_)} == {flow.name for flow in FLOWS}
 
 
 @pytest.mark.parametrize("flow", ["incremental", "full"])
