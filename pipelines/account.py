@@ -36,7 +36,6 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 #: Runs of this process that people were told of: a hook that comes later has nothing to add.
 _told: set[str] = set()
-_ON_REQUEST = frozenset(its.name for its in flows.ON_DEMAND)
 _NOT_TOLD = frozenset({ErrorKind.REFUSED, ErrorKind.INTERRUPTED})
 
 
@@ -135,7 +134,7 @@ def _twice(body: Callable[[int], T], config: Settings, flow: str, between: Calla
 
 def _tell(config: Settings, where: Endpoints | None, flow: str, origin: Origin, error: BaseException) -> None:
     _, kind = ending(error)
-    asked = origin.mode is Mode.DIRECT or flow in _ON_REQUEST
+    asked = origin.mode is Mode.DIRECT or flow in flows.ASKED_FOR
     if kind in _NOT_TOLD or (kind is ErrorKind.INPUT and asked):
         return  # nobody has to act, or who asked has just read it
     if origin.mode is Mode.DIRECT and sys.stderr.isatty():

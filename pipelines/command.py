@@ -77,19 +77,8 @@ def say(words: str) -> None:
 
 def why_direct() -> str | None:
     """None when a Prefect API answers. Asked with a short time-out: Prefect's own would wait for minutes."""
-    place = prefect_place.find()
-    if place is None:
-        return prefect_place.NOT_SET
-    import httpx
-
-    user, _, password = place.auth.partition(":")
-    try:
-        answer = httpx.get(f"{place.url.rstrip('/')}/health", timeout=2, auth=(user, password) if user else None)
-    except httpx.HTTPError as error:
-        return f"the Prefect API at {httpx.URL(place.url).host} does not answer: {type(error).__name__}"
-    if prefect_place.names_no_api(place.url) and answer.text.strip() != "true":
-        return prefect_place.NO_API
-    return None if answer.status_code == 200 else f"the Prefect API answers {answer.status_code}"
+    found = prefect_place.find()
+    return prefect_place.why_not(found) if found else prefect_place.NOT_SET
 
 
 def policies(config: settings.Settings) -> Mapping[str, steps.Retry]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -25,6 +25,7 @@ from pipelines.jobs import exposition, prefect_view
 from pipelines.jobs.exposition import Shown
 from pipelines.jobs.facts import gather, last_good
 from pipelines.jobs.ingest import utc_now
+from pipelines.newest import Newest
 from pipelines.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,15 @@ def _alerts(postgres_url: str | None) -> tuple[dict[str, int] | None, tuple[Flow
     return {severity: found[severity] for severity in ("critical", "warning", "info")}, rules
 
 
+def _told(ask: Callable[[], bytes]) -> bytes:
+    """Raises OrganismError: there are no new numbers; why is in the log."""
+    try:
+        return ask()
+    except OrganismError as error:
+        _log.warning("no new numbers: %s", error)
+        raise
+
+
 class Latest:
     """The newest numbers, learned by one thread at a time, however many want them. Who waits too long gets the last ones."""
 
@@ -79,31 +89,15 @@ class Latest:
         patience_s: float = _PATIENCE_S,
         fresh_s: float = _FRESH_S,
     ) -> None:
-        self._ask, self._clock, self._patience, self._fresh = ask, clock, patience_s, fresh_s
-        self._lock = threading.Lock()
-        self._asking: threading.Thread | None = None
-        self._last = b""
-        self._at: float | None = None
+        self._newest = Newest(partial(_told, ask), fresh_s, clock, patience_s)
 
     def text(self) -> bytes | None:
         """None when nothing was ever learned. Ends with the age of the numbers in seconds."""
-        with self._lock:
-            old = self._at is None or self._clock() - self._at >= self._fresh
-            if old and (self._asking is None or not self._asking.is_alive()):
-                self._asking = threading.Thread(target=self._renew, daemon=True)
-                self._asking.start()
-            asking = self._asking
-        if asking is not None:
-            asking.join(self._patience)
-        return None if self._at is None else self._last + self._age(self._clock() - self._at)
-
-    def _renew(self) -> None:
         try:
-            text = self._ask()
-        except OrganismError as error:
-            _log.warning("no new numbers: %s", error)
-            return
-        self._last, self._at = text, self._clock()
+            found = self._newest.seen()
+        except OrganismError:
+            found = self._newest.last()
+        return None if found is None else found.value + self._age(found.age_s)
 
     @staticmethod
     def _age(seconds: float) -> bytes:

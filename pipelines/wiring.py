@@ -133,13 +133,13 @@ def stores(settings: Settings, where: Endpoints, names: Names = NAMES) -> Iterat
         TransientError, PermanentError: naming the store that cannot be reached or does not let us in.
     """
     with ExitStack() as stack:
-        client = stack.enter_context(_client(where.redis))
+        client = stack.enter_context(redis_at(where.redis))
         pool = stack.enter_context(open_pool(where.postgres))
         graph = Neo4jGraph(where.graph, where.graph_user, where.graph_password, where.graph_database, names.consumer)
         stack.callback(graph.close)
         stream = RedisStream(client, where.redis, names)
         stream.prepare()
-        _migrate(where.postgres)
+        bring_up_to_date(where.postgres)
         graph.prepare()
         yield Stores(
             stream=stream,
@@ -147,12 +147,12 @@ def stores(settings: Settings, where: Endpoints, names: Names = NAMES) -> Iterat
             lease=RedisLease(client, where.redis, names, timedelta(seconds=settings.lease_s)),
             graph=graph,
             archive=PostgresArchive(pool),
-            cache=RedisCache(stack.enter_context(_client(where.cache))),
+            cache=RedisCache(stack.enter_context(redis_at(where.cache))),
             builder=EventDrivenGraphBuilder(graph, effects.pack),
         )
 
 
-def _migrate(url: str) -> None:
+def bring_up_to_date(url: str) -> None:
     """On a connection of its own, which fails at once where the pool would wait for the server."""
     if not url.startswith(("postgresql://", "postgres://")):
         raise InvalidInput("ORGANISM_POSTGRES_URL is not a postgresql:// URL")
@@ -162,7 +162,7 @@ def _migrate(url: str) -> None:
 
 
 @contextmanager
-def _client(url: str) -> Iterator[redis.Redis]:
+def redis_at(url: str) -> Iterator[redis.Redis]:
     try:
         client = open_redis(url)
     except ValueError:  # not quoted: the URL carries a password
@@ -217,7 +217,7 @@ def producer(settings: Settings) -> Iterator[tuple[RedisStream, SqliteOutbox]]:
         given = {Server.REDIS: settings.redis_url}
         urls = stack.enter_context(_embedded(settings, given))
         url = settings.redis_url.get_secret_value() if settings.redis_url else _own(urls, "redis")
-        stream = RedisStream(stack.enter_context(_client(url)), url, NAMES)
+        stream = RedisStream(stack.enter_context(redis_at(url)), url, NAMES)
         yield stream, stack.enter_context(outbox(settings))
 
 
@@ -240,7 +240,7 @@ def ledger_at(url: str) -> Iterator[PostgresLedger]:
     Raises:
         TransientError, PermanentError: PostgreSQL cannot be reached or does not let us in.
     """
-    _migrate(url)
+    bring_up_to_date(url)
     with open_pool(url, size=2) as pool:
         yield PostgresLedger(pool)
 
@@ -276,7 +276,7 @@ def full_stores(settings: Settings, where: Endpoints) -> Iterator[FullStores]:
         stack.callback(graph.close)
         metrics = Neo4jMetrics(*login, _turns(settings, where, stack))
         stack.callback(metrics.close)
-        _migrate(where.postgres)
+        bring_up_to_date(where.postgres)
         graph.prepare()
         yield FullStores(
             graph=graph,
@@ -310,7 +310,7 @@ def _turns(settings: Settings, where: Endpoints, stack: ExitStack) -> Callable[[
         return nullcontext
     from pipelines.jobs.refresh import turn
 
-    client = stack.enter_context(_client(where.redis))
+    client = stack.enter_context(redis_at(where.redis))
     return partial(turn, RedisLease(client, where.redis, NAMES, timedelta(seconds=settings.lease_s)))
 
 
@@ -320,7 +320,7 @@ def proposals(settings: Settings) -> Iterator[PostgresProposals]:
     with ExitStack() as stack:
         urls = stack.enter_context(_embedded(settings, {Server.POSTGRES: settings.postgres_url}))
         url = settings.postgres_url.get_secret_value() if settings.postgres_url else _own(urls, "postgres")
-        _migrate(url)
+        bring_up_to_date(url)
         yield PostgresProposals(stack.enter_context(open_pool(url)), audit_key(settings), policy_rules(settings))
 
 
@@ -340,7 +340,7 @@ def access_at(url: str, settings: Settings) -> Iterator[tuple[PostgresAccess, Po
     Raises:
         TransientError, PermanentError: PostgreSQL cannot be reached or does not let us in.
     """
-    _migrate(url)
+    bring_up_to_date(url)
     with open_pool(url) as pool:
         life = timedelta(minutes=settings.token_minutes)
         yield PostgresAccess(pool, life), PostgresAuditLog(pool, audit_key(settings))

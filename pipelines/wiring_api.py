@@ -6,7 +6,6 @@ Beside wiring.py because a server lives longer than its stores: a command gives 
 from __future__ import annotations
 
 import hashlib
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +13,13 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import psycopg
 
-from pipelines import launching, wiring
+from alerts import store as alert_store
+from alerts.rule_store import RuleStore
+from pipelines import launching, wiring, wiring_watch
 from pipelines.access import limits
 from pipelines.access.limits import RateLimits
 from pipelines.access.store import PostgresAccess
@@ -39,9 +40,6 @@ from pipelines.requests.store import PostgresRequests
 from pipelines.settings import Settings
 from pipelines.timeseries.step_results import StepResults
 from pipelines.wiring import Endpoints
-
-if TYPE_CHECKING:
-    from alerts.rule_store import RuleStore
 
 T = TypeVar("T")
 #: Connections to PostgreSQL: the embedded one has 40 for everybody, and two cores keep no more than these busy.
@@ -133,9 +131,7 @@ class OnPostgres:
     @cached_property
     def rules(self) -> RuleStore:
         """By SQLAlchemy, as alerts are kept: with connections of its own."""
-        from alerts import rule_store, store  # half a second that nothing else here needs
-
-        return rule_store.RuleStore(store.postgres(self.url))
+        return RuleStore(alert_store.postgres(self.url))
 
     def close(self) -> None:
         if "rules" in vars(self):
@@ -151,7 +147,7 @@ def on_postgres(config: Settings, where: Endpoints) -> Iterator[OnPostgres]:
     """
     with translated(where.postgres), psycopg.connect(where.postgres, connect_timeout=int(_ANSWER_S)):
         pass  # a server that hangs is known by this before the migrations wait for it
-    wiring._migrate(where.postgres)
+    wiring.bring_up_to_date(where.postgres)
     with (
         open_impatient(where.postgres, CONNECTIONS) as pool,
         closing(OnPostgres(pool, config, where.postgres)) as opened,
@@ -212,7 +208,6 @@ def graph(where: Endpoints) -> Iterator[Neo4jGraph]:
 
 #: Prefect is asked no more often than this; a start may take the other mode for so long after the server came or went.
 _ASKED_EVERY_S = 3.0
-_ANSWERS_WITHIN_S = 2.0
 
 
 class PrefectServer:
@@ -248,27 +243,12 @@ class PrefectServer:
             self._api.close()
 
     def _look(self) -> None:
-        from pipelines import wiring_watch  # not before it is needed: with it come the alerts, and a second
-
         place = wiring_watch.prefect_server(self._config)
         if place != self._place:
             self.close()
             self._place = place
             self._api = PrefectApi(place.url, place.auth, ui=place.ui, cert_file=place.cert_file) if place else None
-        self._why = _why_not(place) if place else prefect_place.NOT_SET
-
-
-def _why_not(place: Place) -> str | None:
-    import httpx
-
-    user, _, password = place.auth.partition(":")
-    auth = (user, password) if user else None
-    try:
-        verify = ssl.create_default_context(cafile=place.cert_file) if place.cert_file else True
-        answer = httpx.get(f"{place.url.rstrip('/')}/ready", timeout=_ANSWERS_WITHIN_S, auth=auth, verify=verify)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        return f"the Prefect server does not answer ({type(error).__name__}); check PREFECT_API_URL"
-    return None if answer.status_code == 200 else f"the Prefect server answers {answer.status_code}"
+        self._why = prefect_place.why_not(place) if place else prefect_place.NOT_SET
 
 
 def operating(config: Settings, postgres: Callable[[], OnPostgres], prefect: PrefectServer) -> Operating:

@@ -225,7 +225,7 @@ def _url(given: str | None, urls: embedded.Urls | None, name: str) -> str | None
 
 @contextmanager
 def _redis(url: str) -> Iterator[tuple[RedisStream, RedisDeadLetters]]:
-    with wiring._client(url) as client:
+    with wiring.redis_at(url) as client:
         yield RedisStream(client, url, wiring.NAMES), RedisDeadLetters(client, url, wiring.NAMES)
 
 

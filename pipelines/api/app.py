@@ -24,12 +24,13 @@ from pipelines.api import (
     problems,
     reading,
     security,
+    slack,
     strict,
     table,
     vitals,
 )
 from pipelines.api.desk import Desk
-from pipelines.api.pages import failing
+from pipelines.api.pages import failing, pages
 from pipelines.api.shell import Shell
 from pipelines.api.vitals import Ready, Vitals
 from pipelines.errors import PermanentError
@@ -45,7 +46,7 @@ def create_app(desk: Desk) -> FastAPI:
         PermanentError: a route is not in the table, or is audited and leaves no note.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_lifespan, redirect_slashes=False)
-    app.state.desk, app.state.recent, app.state.latest = desk, security.Recent(), None
+    app.state.desk, app.state.recent, app.state.latest = desk, security.Recent(), metrics.latest(desk.config)
     app.state.vitals, app.state.ready = Vitals(partial(vitals.look, desk)), Ready(partial(vitals.missing, desk))
     found = routers()
     table.compare((route for its in found for route in _keys(its)), table.TABLE)
@@ -64,17 +65,8 @@ def create_app(desk: Desk) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """All of them; each flat, so that its routes can be compared with the table."""
-    modules = (automation, flows, alert_rules, health, interventions, letters, metrics, numbers, reading)
-    return [*(module.router for module in modules), *_for_people()]
-
-
-def _for_people() -> Iterator[APIRouter]:
-    """Pages and buttons."""
-    from pipelines.api import slack
-    from pipelines.api.pages import pages
-
-    yield pages.router
-    yield slack.router
+    modules = (automation, flows, alert_rules, health, interventions, letters, metrics, numbers, reading, pages, slack)
+    return [module.router for module in modules]
 
 
 def _keys(router: APIRouter) -> Iterator[table.Route]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request
 from starlette.responses import Response
 
-from pipelines.access.names import folded
 from pipelines.access.principals import Principal
 from pipelines.api import hearing, runs, security, shapes, vitals
 from pipelines.api.desk import Desk, desk
@@ -25,7 +25,6 @@ from pipelines.api.shapes import (
     WorkflowStatus,
 )
 from pipelines.api.vitals import Of
-from pipelines.errors import OrganismError
 from pipelines.jobs import operating, startable
 from pipelines.jobs.health import Health
 from pipelines.jobs.operating import Started
@@ -52,15 +51,8 @@ def login(asked: Login, request: Request, its: The, note: Asks) -> Token:
 
     Users are made with `python -m pipelines.users create NAME --role viewer`. Programs take an API key, used alike.
     """
-    security.take(request, its, "login", f"user {folded(asked.username)}")
-    now = its.clock()
-    issued = its.access.login(asked.username, asked.password, now, address=security.address(request))
-    try:
-        note(issued.principal.name, who=issued.principal)
-    except OrganismError:
-        its.access.revoke(issued.credential, now)
-        raise
-    left = int((issued.expires_at - now).total_seconds())
+    issued = security.log_in(request, its, note, asked.username, asked.password)
+    left = ceil((issued.expires_at - its.clock()).total_seconds())
     roles = sorted(role.value for role in issued.principal.roles)
     return Token(access_token=issued.bearer, expires_at=issued.expires_at, expires_in=left, roles=roles)
 
@@ -68,19 +60,14 @@ def login(asked: Login, request: Request, its: The, note: Asks) -> Token:
 @router.post("/api/v1/auth/logout", summary="End this login")
 def logout(request: Request, its: The, who: Who, note: Asks) -> Done:
     """The token that this request shows is worth nothing from now on. An API key, too: it is revoked."""
-    note(who.credential)
-    its.access.revoke(who.credential, its.clock())
-    security.logged_out(request)
+    security.log_out(request, its, note, who)
     return Done(message="logged out")
 
 
 @router.post("/api/v1/automation/workflow", summary="Start a workflow", responses=documented(409))
 def start_workflow(asked: WorkflowAsked, its: The, who: Who, note: Asks, key: Key = None) -> WorkflowStarted:
     """Starts a run and answers when its row is in the database. What each type takes: `GET /workflows/flows`."""
-    parameters = startable.checked(asked.workflow_type, asked.parameters)  # of a document only what is counted in it
-    hearing.insist_may_start(who, asked.workflow_type, parameters)
-    note(asked.workflow_type, parameters=shapes.told(parameters))
-    done = operating.start(its.operating(), asked.workflow_type, parameters, who.name, key, its.clock())
+    done = hearing.start(its, who, note, asked.workflow_type, asked.parameters, key)
     run = done.run
     return WorkflowStarted(
         status=run.status,

@@ -5,6 +5,7 @@ A store that is away is an error of the request that needs it, and of no other.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from fastapi import Request
+from fastapi import Request, Response
 
 from alerts.flow_rules import FlowRule
 from pipelines import wiring, wiring_api
@@ -24,7 +25,7 @@ from pipelines.jobs.full_ports import StepResults
 from pipelines.jobs.ingest import Stores, utc_now
 from pipelines.jobs.operating import Operating, Requests
 from pipelines.ports import DeadLetters, Graph, Ledger, Orchestrator, Stream
-from pipelines.privacy.traces import secrets_of
+from pipelines.privacy.traces import guard, secrets_of
 from pipelines.settings import Settings
 from pipelines.wiring import Endpoints
 
@@ -138,6 +139,11 @@ class Desk:
     def forbidden(self) -> tuple[str, ...]:
         """What must not be in any answer."""
         return secrets_of(self.config)
+
+    def guarded(self, body: Any) -> Response:
+        """The body as JSON. Raises Refused: LEAK, and nothing of it has left."""
+        text = json.dumps(body, ensure_ascii=False)
+        return Response(guard(text, self.forbidden), media_type="application/json")
 
     def has_users(self) -> bool:
         return bool(self.access.users())

@@ -99,10 +99,7 @@ def start_flow(
     flow_type: FlowType, its: The, who: Who, note: Asks, asked: FlowAsked | None = None, key: Key = None
 ) -> RunStarted:
     """Starts a run of the flow and answers when its row is in the database."""
-    parameters = startable.checked(flow_type, asked.parameters if asked else {})
-    hearing.insist_may_start(who, flow_type, parameters)
-    note(flow_type, parameters=shapes.told(parameters))
-    return _started(operating.start(its.operating(), flow_type, parameters, who.name, key, its.clock()))
+    return _started(hearing.start(its, who, note, flow_type, asked.parameters if asked else {}, key))
 
 
 @router.post(f"{_PATH}/{{flow_id}}/cancel", summary="Cancel a run", responses=documented(404, 409))
@@ -110,17 +107,14 @@ def cancel_run(flow_id: RunId, its: The, who: Who, note: Asks, asked: MaybeReaso
     """Asks the run to end. One of Prefect's stays `running` until its worker has ended it; `state` says Cancelling."""
     run = runs.must_get(its, flow_id)
     reason = asked.reason if asked else ""
-    note(run.run_id, reason=shapes.told(reason))
+    note(run.run_id, reason=reason)
     return accounts.detailed(its, operating.cancel(its.operating(), run.run_id, who.name, reason, its.clock()))
 
 
 @router.post(f"{_PATH}/{{flow_id}}/retry", summary="Repeat a run", responses=documented(404, 409))
 def retry_run(flow_id: RunId, its: The, who: Who, note: Asks, key: Key = None) -> RunStarted:
     """A new run with the same parameters, of one that failed or was cancelled; from the step where it stopped, if it can."""
-    run = runs.must_get(its, flow_id)
-    hearing.insist_may_start(who, run.flow_name, run.parameters)
-    note(run.run_id)
-    return _started(operating.retry(its.operating(), run.run_id, who.name, key, its.clock()))
+    return _started(hearing.retry(its, who, note, runs.must_get(its, flow_id), key))
 
 
 def _started(done: Started) -> RunStarted:

@@ -1,4 +1,4 @@
-"""Who may hear what a run says in words of a team or a proposal: who may see the like elsewhere, and nobody else.
+"""Who may hear what a run says in words of a team or a proposal, and so may start it: who may see the like elsewhere.
 
 Those who look after runs see that it ran, its numbers and its codes. Words of services and of documents name nobody.
 """
@@ -9,8 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.access.principals import Principal, Role
+from pipelines.api import security
+from pipelines.api.desk import Desk
 from pipelines.api.problems import Problem
+from pipelines.api.security import Note
+from pipelines.jobs import operating, startable
 from pipelines.jobs.flows import PLANNING, POLICY
+from pipelines.jobs.operating import Started
 from pipelines.runs import Run
 
 _WORDS = "words"
@@ -54,5 +59,31 @@ def insist_may_start(who: Principal, flow: str, parameters: Mapping[str, Any]) -
             403,
             "NOT_ALLOWED",
             f"besides operator this takes the role {needed}: what {flow} says here is for these alone",
-            fix=f"python -m pipelines.users roles NAME --add {sorted(may, reverse=True)[0]} gives it",
+            fix=security.how_to_have(may),
         )
+
+
+# ------------------------------------------------------------------------------------------------ starting
+
+
+def start(its: Desk, who: Principal, note: Note, flow: str, parameters: Mapping[str, Any], key: str | None) -> Started:
+    """A run that somebody asks for who may hear what it says. Noted before it is begun.
+
+    Raises:
+        Problem: 403. As `jobs.operating.start`.
+    """
+    checked = startable.checked(flow, parameters)  # of a document only what is counted in it
+    insist_may_start(who, flow, checked)
+    note(flow, parameters=checked)
+    return operating.start(its.operating(), flow, checked, who.name, key, its.clock())
+
+
+def retry(its: Desk, who: Principal, note: Note, run: Run, key: str | None) -> Started:
+    """Likewise, of a run that failed or was cancelled.
+
+    Raises:
+        Problem: 403. As `jobs.operating.retry`.
+    """
+    insist_may_start(who, run.flow_name, run.parameters)
+    note(run.run_id)
+    return operating.retry(its.operating(), run.run_id, who.name, key, its.clock())

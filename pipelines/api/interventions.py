@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -11,25 +10,23 @@ from pydantic import Field
 from starlette.responses import Response
 
 from pipelines.access.principals import Principal
-from pipelines.api import runs
+from pipelines.api import decisions, runs
 from pipelines.api.automation import Asks, The, Who
+from pipelines.api.decisions import Wanted
 from pipelines.api.desk import Desk
 from pipelines.api.document import documented
-from pipelines.api.problems import Problem, absent
 from pipelines.api.shapes import Asked, Reason, Shape, Text
 from pipelines.evidence import State
 from pipelines.interventions.proposal import Choice, Proposal, as_document
 from pipelines.interventions.shown import coarse
 from pipelines.jobs import deciding
-from pipelines.jobs.deciding import Signed
-from pipelines.privacy.traces import check_text, guard, mask
+from pipelines.privacy.traces import check_text, mask
 
 router = APIRouter(prefix="/interventions", tags=["interventions"])
 _VIA = "api"
 _LEAKS = "withheld: something in it must not leave"
 _ID = Path(min_length=1, max_length=100, description="of the proposal")
 Id = Annotated[str, _ID]
-_IDS = re.compile(r"[0-9A-Za-z_.:-]{1,100}")
 
 
 class Halted(Shape):
@@ -72,29 +69,6 @@ class Switched(Shape):
     changed: bool = Field(description="false: it was so already")
 
 
-def _guarded(its: Desk, body: Any) -> Response:
-    """Raises Refused: LEAK."""
-    return Response(guard(json.dumps(body, ensure_ascii=False), its.forbidden), media_type="application/json")
-
-
-def insist_on_id(text: str) -> None:
-    """Raises Problem: 404, no proposal is called so, and no store need be asked."""
-    if not _IDS.fullmatch(text):
-        raise _none()
-
-
-def _none() -> Problem:
-    return absent("such proposal", "GET /interventions lists them")
-
-
-def _found(its: Desk, id_: str) -> Proposal:
-    """It, exact. Raises Problem: 404. Refused: GROUP_TOO_SMALL."""
-    insist_on_id(id_)
-    if its.proposals.get(id_) is None:
-        raise _none()
-    return deciding.found(its.proposals, id_, its.config.min_group_size)
-
-
 @router.get("", summary="Proposals", response_model=Proposals)
 def list_proposals(
     its: The,
@@ -112,7 +86,7 @@ def list_proposals(
     more = start + limit < len(ids)
     chosen = "all=true&" if everything else ""
     following = f"/interventions?{chosen}limit={limit}&before={page.found[-1].id}" if more else None
-    return _guarded(its, _without_leaks(deciding.as_json(page), its.forbidden) | {"next": following})
+    return its.guarded(_without_leaks(deciding.as_json(page), its.forbidden) | {"next": following})
 
 
 def _without_leaks(body: dict[str, Any], forbidden: tuple[str, ...]) -> dict[str, Any]:
@@ -131,7 +105,7 @@ def _without_leaks(body: dict[str, Any], forbidden: tuple[str, ...]) -> dict[str
 @router.get("/{proposal_id}", summary="One proposal", response_model=dict[str, Any], responses=documented(404))
 def show_proposal(proposal_id: Id, its: The) -> Response:
     """With its evidence, and what exactly would happen. Version 1 of the contract."""
-    return _guarded(its, as_document(coarse(_found(its, proposal_id))))
+    return its.guarded(as_document(coarse(decisions.found(its, proposal_id))))
 
 
 @router.post("/{proposal_id}/approve", summary="Agree to a proposal", responses=documented(404, 409))
@@ -147,11 +121,7 @@ def reject(proposal_id: Id, asked: Decided, its: The, who: Who, note: Asks) -> S
 
 
 def _decide(its: Desk, who: Principal, note: Any, id_: str, asked: Decided, choice: Choice) -> Standing:
-    shown = _found(its, id_)
-    note(id_, version=asked.version)
-    signed = Signed(by=who.name, account=who.name, reason=asked.reason, via=_VIA)
-    anchor = its.state / deciding.ANCHOR
-    return _standing(deciding.decide(its.proposals, shown, asked.version, choice, signed, anchor, its.clock()))
+    return _standing(decisions.decide(its, who, note, Wanted(id_, asked.version, choice), asked.reason, _VIA))
 
 
 def _standing(after: Proposal) -> Standing:
@@ -162,9 +132,7 @@ def _standing(after: Proposal) -> Standing:
 @router.post("/{proposal_id}/withdraw", summary="Take a proposal back", responses=documented(404, 409))
 def withdraw(proposal_id: Id, asked: Reason, its: The, who: Who, note: Asks) -> Standing:
     """Before anything is done. Also one that is not shown: taking it back asks nothing of anybody."""
-    insist_on_id(proposal_id)
-    if its.proposals.get(proposal_id) is None:
-        raise _none()
+    decisions.insist_on(its, proposal_id)
     note(proposal_id)
     return _standing(its.proposals.withdraw(proposal_id, who.name, mask(asked.reason), its.clock()))
 

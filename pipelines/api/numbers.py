@@ -6,7 +6,6 @@ page is hidden here, and the two cannot be subtracted from one another.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -21,7 +20,6 @@ from pipelines.api.problems import absent
 from pipelines.api.shapes import Shape
 from pipelines.evidence import Status, SubjectKind
 from pipelines.jobs import released
-from pipelines.privacy.traces import guard
 
 router = APIRouter(tags=["numbers"])
 Run = Annotated[
@@ -78,10 +76,6 @@ def _story(its: Desk, run: str | None) -> Mapping[str, Any]:
     return found
 
 
-def _guarded(its: Desk, body: Any) -> Response:
-    return Response(guard(json.dumps(body, ensure_ascii=False), its.forbidden), media_type="application/json")
-
-
 @router.get("/findings", summary="Answers to causal questions", response_model=Findings, responses=documented(404))
 def findings(
     its: The,
@@ -100,7 +94,7 @@ def findings(
         for each in story["findings"]
         if each["subject_kind"] in _GROUPS and all(v is None or each[name] == v for name, v in wanted.items())
     ]
-    return _guarded(its, {"run": story["run"]["id"], "k": story["run"]["k"], "findings": found})
+    return its.guarded({"run": story["run"]["id"], "k": story["run"]["k"], "findings": found})
 
 
 @router.get("/points", summary="Values of groups", response_model=Points, responses=documented(404))
@@ -116,7 +110,7 @@ def points(
     note(story["run"]["id"], reads="points", team=team)
     found = [p for p in _points(story) if view in (None, p["view"]) and team in (None, p["subject"])]
     facts = story["run"]
-    return _guarded(its, {"run": facts["id"], "k": facts["k"], "window": facts["window"], "points": found})
+    return its.guarded({"run": facts["id"], "k": facts["k"], "window": facts["window"], "points": found})
 
 
 def _points(story: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -17,11 +17,12 @@ from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
 from pipelines.access.limits import LIMITS, Allowance, Limit, network
-from pipelines.access.principals import Kind, Principal, Role
+from pipelines.access.names import folded
+from pipelines.access.principals import Issued, Kind, Principal, Role
 from pipelines.api.desk import Desk, desk
 from pipelines.api.problems import Problem
 from pipelines.api.table import TABLE, Access
-from pipelines.errors import TransientError
+from pipelines.errors import OrganismError, TransientError
 from pipelines.privacy.traces import mask
 
 #: Holds the bearer of a login by the form of the status page; for browsers alone.
@@ -63,11 +64,11 @@ def _admit(request: Request, its: Desk, access: Access) -> None:
             403,
             "NOT_ALLOWED",
             f"this takes the role {needed}",
-            fix=_how_to_have(access.roles),
+            fix=how_to_have(access.roles),
         )
 
 
-def _how_to_have(roles: Collection[Role]) -> str | None:
+def how_to_have(roles: Collection[Role]) -> str | None:
     """The command that adds one of them and takes none away: the one that may do least."""
     least = next((role for role in _LEAST_FIRST if role in roles), None)
     return f"python -m pipelines.users roles NAME --add {least} gives it" if least else None
@@ -209,8 +210,27 @@ def _digest(bearer: str) -> bytes:
     return hashlib.sha256(bearer.encode()).digest()
 
 
-def logged_out(request: Request) -> None:
+def log_in(request: Request, its: Desk, note: Note, name: str, password: str) -> Issued:
+    """Who comes in without a note does not come in.
+
+    Raises:
+        Refused: no such user with this password.
+    """
+    take(request, its, "login", f"user {folded(name)}")
+    now = its.clock()
+    issued = its.access.login(name, password, now, address=address(request))
+    try:
+        note(issued.principal.name, who=issued.principal)
+    except OrganismError:
+        its.access.revoke(issued.credential, now)
+        raise
+    return issued
+
+
+def log_out(request: Request, its: Desk, note: Note, who: Principal) -> None:
     """What this request shows is not let in again, not even while nobody can be asked."""
+    note(who.credential)
+    its.access.revoke(who.credential, its.clock())
     access = TABLE[request.method, request.scope["route"].path]
     request.app.state.recent.forget(bearer(request, access) or "")
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Protocol, cast
+from typing import Annotated, Any
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Request
@@ -26,9 +26,10 @@ from alerts.model import Failed
 from alerts.settings import AlertSettings, slack_names
 from pipelines import wiring_watch
 from pipelines.access.principals import Principal, Role, User
+from pipelines.api import decisions
+from pipelines.api.decisions import Wanted
 from pipelines.api.desk import Desk, desk
 from pipelines.api.pages import proposals
-from pipelines.api.pages.proposals import Wanted
 from pipelines.api.problems import Problem
 from pipelines.api.security import Note, asks, take
 from pipelines.errors import InvalidInput, OrganismError, Refused
@@ -170,10 +171,7 @@ def decide(its: Desk, app: Slack, click: Click, request: Request, note: Note) ->
         who = _who(its, app, click.user)
         take(request, its, "decide", f"user {who.name}")
         verb = click.wanted.choice.value
-        deciding.found(its.proposals, click.wanted.id, its.config.min_group_size)  # what is not there is not noted
-        note(click.wanted.id, who=who, choice=verb, version=click.wanted.version)
-        reason = f"{verb} by a button in Slack"
-        after = proposals.decide(its, who, click.wanted, reason, "slack")
+        after = decisions.decide(its, who, note, click.wanted, f"{verb} by a button in Slack", "slack")
         return _replacing(its, after, f"{verb.capitalize()} by {who.name}. {' '.join(proposals.after(after))}")
     except Refused as refused:
         return _refused(its, click, refused)
@@ -183,12 +181,6 @@ def decide(its: Desk, app: Slack, click: Click, request: Request, note: Note) ->
         _log.warning("slack: %s", sentence(error))
         words = str(error) if isinstance(error, InvalidInput) else "something that this needs does not answer just now"
         return _only_to_them(f"Nothing was done: {words}.")
-
-
-class _Users(Protocol):
-    """What is asked of `desk.Access` besides."""
-
-    def users(self) -> list[User]: ...
 
 
 def _who(its: Desk, app: Slack, user: str) -> Principal:
@@ -207,8 +199,7 @@ def _who(its: Desk, app: Slack, user: str) -> Principal:
 
 
 def _user(its: Desk, name: str) -> User | None:
-    users = cast(_Users, its.access).users()
-    return next((user for user in users if user.name == name.casefold()), None)
+    return next((user for user in its.access.users() if user.name == name.casefold()), None)
 
 
 def _refused(its: Desk, click: Click, refused: Refused) -> dict[str, Any]:

@@ -11,14 +11,14 @@ from fastapi import Depends, Request
 
 from alerts import rules
 from alerts.rules.limits import Limits
-from pipelines.api import newest
+from pipelines import newest
 from pipelines.api.desk import Desk
-from pipelines.api.newest import Newest, Seen
 from pipelines.errors import OrganismError
 from pipelines.jobs import health
 from pipelines.jobs.facts import Machine, Sources
 from pipelines.jobs.health import Answer, Asked, CheckType, Examined, Health
 from pipelines.jobs.resources import disk_share, memory_share
+from pipelines.newest import Newest, Seen
 from pipelines.orchestrator import place
 
 T = TypeVar("T")

@@ -58,9 +58,9 @@ class Drafting(SafeActionOrchestrator):
 
         What a later run may still change uses up no budget: a plan chooses among it.
         """
-        cases = {c.band.found.metric: c for c in propose._cases(findings, bands) if _is(c, team)}
+        cases = {c.band.found.metric: c for c in propose.cases_of(findings, bands) if _is(c, team)}
         banded = {b.found.metric for b in bands if b.kind is TargetKind.TEAM and b.key == team}
-        reduced = propose._without({case.thing for case in cases.values()}, context)
+        reduced = propose.without({case.thing for case in cases.values()}, context)
         fitting = [t for t in playbooks.SHIPPED.values() if TargetKind.TEAM in t.kinds]
         return [
             self._one(t, case, reduced, _open_about(case, context))

@@ -78,11 +78,11 @@ class SafeActionOrchestrator:
         proposals: list[Proposal] = []
         if context.halted:
             return proposals
-        cases = _cases(findings, bands)
+        cases = cases_of(findings, bands)
         waiting = {case.thing for case in cases}
         for case in cases:
             waiting.discard(case.thing)
-            if proposal := self._weigh(case, _without(waiting, context)):
+            if proposal := self._weigh(case, without(waiting, context)):
                 proposals.append(proposal)
                 others = [p for p in context.standing if p.id != proposal.id]
                 context = replace(context, standing=[*others, proposal])  # the next one finds the budget used
@@ -134,7 +134,7 @@ class SafeActionOrchestrator:
         return _judged(_registered(draft), case.finding, context)
 
 
-def _without(waiting: Collection[tuple[TargetKind, str, str]], context: Context) -> Context:
+def without(waiting: Collection[tuple[TargetKind, str, str]], context: Context) -> Context:
     """What is still to be weighed again uses up no budget yet: else a second turn of a run would judge another way."""
     keeps = [p for p in context.standing if p.thing not in waiting or p.state not in lifecycle.REVISABLE]
     return replace(context, standing=keeps)
@@ -143,7 +143,7 @@ def _without(waiting: Collection[tuple[TargetKind, str, str]], context: Context)
 # ------------------------------------------------------------------------------------------------ which case
 
 
-def _cases(findings: Sequence[Finding], bands: Sequence[Band]) -> list[Case]:
+def cases_of(findings: Sequence[Finding], bands: Sequence[Band]) -> list[Case]:
     """In the order in which they are to be weighed; one for each group and metric."""
     about: dict[str, list[Finding]] = {}
     for finding in findings:
@@ -285,7 +285,7 @@ def _approval(target: Target, context: Context) -> Approval:
 
 
 def _judged(draft: Proposal, finding: Finding, context: Context) -> Proposal:
-    refusals = tuple(_explained(r, finding) for r in policy.why_not(draft, context))
+    refusals = tuple(explained(r, finding) for r in policy.why_not(draft, context))
     state = lifecycle.move(State.DRAFT, _state(draft, refusals, context), Actor.PIPELINE)
     expires = context.now + context.rules.expires_after if state is State.PENDING_APPROVAL else None
     limits = policy.limits(draft, context)
@@ -299,7 +299,7 @@ def _state(draft: Proposal, refusals: Sequence[RuleRefusal], context: Context) -
     return State.SHADOW if context.rules.shadow or advice else State.PENDING_APPROVAL
 
 
-def _explained(refusal: RuleRefusal, finding: Finding) -> RuleRefusal:
+def explained(refusal: RuleRefusal, finding: Finding) -> RuleRefusal:
     """The refusal of weak evidence with what this finding says about it."""
     if refusal.rule != "NOT_CREDIBLE":
         return refusal

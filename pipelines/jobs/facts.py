@@ -23,7 +23,7 @@ from alerts.model import (
 from pipelines.errors import OrganismError
 from pipelines.jobs import asking, prefect_view
 from pipelines.jobs.asking import Asking
-from pipelines.jobs.flows import BY_NAME, ON_DEMAND, VERIFY, WATCH, Flow
+from pipelines.jobs.flows import ASKED_FOR, BY_NAME, VERIFY, WATCH, Flow
 from pipelines.jobs.prefect_view import View
 from pipelines.model import Lane
 from pipelines.ports import DeadLetters, Graph, Ledger, Orchestrator, Stream
@@ -37,7 +37,6 @@ DAY = timedelta(days=1)
 _MACHINE_HEARD = timedelta(hours=1)
 #: What began just now, while we asked, is of the day, too.
 _A_MOMENT = timedelta(minutes=1)
-_ON_REQUEST = frozenset(flow.name for flow in ON_DEMAND)
 
 
 @dataclass(frozen=True)
@@ -301,7 +300,7 @@ def run_fact(run: Run, *, link: str | None = None, step: str | None = None) -> R
         link=link,
         resume=_resume(run),
         result={k: float(v) for k, v in run.result.items() if isinstance(v, (int, float))},
-        asked=run.mode is Mode.DIRECT or run.flow_name in _ON_REQUEST,
+        asked=run.mode is Mode.DIRECT or run.flow_name in ASKED_FOR,
     )
 
 

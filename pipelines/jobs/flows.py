@@ -83,5 +83,7 @@ PLANNING = Flow(
 FLOWS = (INCREMENTAL, FULL, WATCH, VERIFY)
 #: Started by people. One that does not run is not late.
 ON_DEMAND = (HEALTH, POLICY, PLANNING)
+#: Runs of these were asked for by somebody, whatever started them.
+ASKED_FOR = frozenset(flow.name for flow in ON_DEMAND)
 BY_NAME = {flow.name: flow for flow in (*FLOWS, *ON_DEMAND)}
 QUEUES = frozenset(flow.queue for flow in BY_NAME.values())

@@ -21,6 +21,7 @@ from pipelines.interventions.proposal import Impact, Proposal, Target, TargetKin
 from pipelines.interventions.shown import HIDDEN, hidden
 from pipelines.jobs.evaluate import Proposals
 from pipelines.jobs.policy_check import insist_enough, team_of
+from pipelines.jobs.proposal_words import number, spoken
 
 HORIZON, MOST_DAYS = 120, 730
 
@@ -208,13 +209,13 @@ def _in(draft: Draft, place: Chosen) -> str:
     assert draft.proposal is not None and draft.proposal.expected is not None
     expected, standing = draft.proposal.expected, draft.standing
     how = (
-        f"stands as proposal {standing.id} ({_said(standing.state)})"
+        f"stands as proposal {standing.id} ({spoken(standing.state)})"
         if _is_that(draft) and standing
         else "not proposed yet"
     )
     low, high = expected.ci
     return (
-        f"{expected.metric} {_two(expected.effect)} (95 % interval {_two(low)} to {_two(high)}), judged after"
+        f"{expected.metric} {number(expected.effect)} (95 % interval {number(low)} to {number(high)}), judged after"
         f" {place.option.days} days; effort {place.option.effort}; {how}"
     )
 
@@ -249,12 +250,3 @@ def headline(found: Planned) -> str:
 def sentence(line: Line) -> str:
     when = f" from {line.starts}" if line.starts else ""
     return f"{line.template_id}{when}: {line.words}"
-
-
-def _two(value: float) -> str:
-    """Two digits: more would promise more than there is."""
-    return f"{float(f'{value:.2g}'):g}"
-
-
-def _said(name: str) -> str:
-    return name.replace("_", " ")

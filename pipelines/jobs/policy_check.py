@@ -19,6 +19,7 @@ from pipelines.interventions.proposal import Proposal, Target, TargetKind
 from pipelines.interventions.shown import hidden
 from pipelines.jobs import documents
 from pipelines.jobs.evaluate import Proposals
+from pipelines.jobs.proposal_words import spoken
 from pipelines.model import Code
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -157,14 +158,14 @@ def _of_proposal(wanted: OfProposal, library: Library) -> Checked:
     if wanted.id in hidden(library.proposals.list(list(State)), context.rules.k):
         raise Refused("GROUP_TOO_SMALL", "this proposal is not shown: it is about too few people")
     state = next((p.state for p in context.standing if p.id == found.id), found.state)
-    about = f"proposal {found.id}, version {found.version}: {_said(state)}{_next(state)}"
+    about = f"proposal {found.id}, version {found.version}: {spoken(state)}{_next(state)}"
     return _counted(about, [Verdict(rule.__name__, rule(found, context)) for rule in policy.RULES])
 
 
 def _next(state: State) -> str:
     """Where it may go from there, and who may send it."""
     moves = [(to, actors) for (source, to), actors in lifecycle.TRANSITIONS.items() if source is state]
-    told = [f"{_said(to)} (by {' or '.join(sorted(actors))})" for to, actors in moves]
+    told = [f"{spoken(to)} (by {' or '.join(sorted(actors))})" for to, actors in moves]
     return f"; from there to {', '.join(told)}" if told else "; that is its end"
 
 
@@ -187,7 +188,7 @@ def _of_draft(draft: Draft, context: Context) -> list[Verdict]:
     assert draft.proposal is not None and draft.finding is not None
     context = replace(context, standing=_without(draft.proposal, context))
     said = [(rule.__name__, rule(draft.proposal, context)) for rule in policy.RULES]
-    told = [Verdict(name, refusal and propose._explained(refusal, draft.finding)) for name, refusal in said]
+    told = [Verdict(name, refusal and propose.explained(refusal, draft.finding)) for name, refusal in said]
     return [*told, Verdict("under_way", under_way(draft.standing))]
 
 
@@ -233,7 +234,3 @@ def numbers(found: Checked) -> dict[str, Any]:
 def words(found: Checked) -> list[str]:
     """What was checked, then one sentence for each rule that says no, with what would unblock it."""
     return [found.about, *(f"{v.refusal.rule}: {policy.in_words([v.refusal])}" for v in found.verdicts if v.refusal)]
-
-
-def _said(name: str) -> str:
-    return name.replace("_", " ")

@@ -6,6 +6,7 @@ The environment, then `.env`, then the active profile. What is empty counts as n
 from __future__ import annotations
 
 import os
+import ssl
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from dotenv import dotenv_values
 NOT_SET = "PREFECT_API_URL is not set"
 NO_API = "PREFECT_API_URL names a server and not its API: it must end in /api, such as http://127.0.0.1:4200/api"
 _ENV_FILE = ".env"
+_ANSWERS_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,24 @@ def find() -> Place | None:
 def names_no_api(url: str) -> bool:
     """Whether no part of its path is `api`. Such a URL leads to the pages for people, which answer everything with 200."""
     return "api" not in urlsplit(url).path.split("/")
+
+
+def why_not(place: Place) -> str | None:
+    """Why its API cannot be used now; None where it answers within two seconds."""
+    import httpx  # not before there is a server to ask: every command would wait for it
+
+    user, _, password = place.auth.partition(":")
+    auth = (user, password) if user else None
+    try:
+        verify = ssl.create_default_context(cafile=place.cert_file) if place.cert_file else True
+        answer = httpx.get(f"{place.url.rstrip('/')}/health", timeout=_ANSWERS_WITHIN_S, auth=auth, verify=verify)
+    except httpx.InvalidURL:
+        return "PREFECT_API_URL is not a URL such as http://127.0.0.1:4200/api"
+    except (httpx.HTTPError, OSError) as error:  # its own words hold the address as it was given
+        return f"the Prefect API at {httpx.URL(place.url).host} does not answer: {type(error).__name__}"
+    if names_no_api(place.url) and answer.text.strip() != "true":
+        return NO_API
+    return None if answer.status_code == 200 else f"the Prefect API answers {answer.status_code}"
 
 
 def pool() -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from alerts.flow_rules import ON_DEMAND
 from pipelines.privacy.traces import mask
 from pipelines.report import figures
 from pipelines.runs import ErrorKind, Run, Status
-
-#: Started by people alone, who may ask for what cannot be.
-_ASKED_FOR = frozenset({"health_monitoring", "policy_check", "intervention_planning"})
 
 #: By flow: what counts, with its word for one; and what is said where nothing of it came about.
 _COUNTS: Mapping[str, Sequence[tuple[str, str, str]]] = {
@@ -58,7 +56,7 @@ def outcome(run: Run) -> str:
     """How it stands, in a word: its status, or what that hides: a rule said no, or somebody asked for what cannot be."""
     if run.status is Status.CANCELLED and run.error_kind is ErrorKind.REFUSED:
         return "refused"
-    if run.status is Status.FAILED and run.error_kind is ErrorKind.INPUT and run.flow_name in _ASKED_FOR:
+    if run.status is Status.FAILED and run.error_kind is ErrorKind.INPUT and run.flow_name in ON_DEMAND:
         return "wrong input"
     return run.status.value
 

@@ -43,10 +43,9 @@ def test_while_the_stores_keep_silent_the_last_numbers_are_given_with_their_age(
         first.set()
         return b"x 1\n"
 
-    latest = Latest(ask, clock, patience_s=30, fresh_s=5)
-    latest.text()
+    latest = Latest(ask, clock, patience_s=0.01, fresh_s=5)
+    wait_until(latest.text, 30, "the first numbers")
     clock.now += 60
-    latest._patience = 0.01
     for _ in range(2):
         text = latest.text()
         assert text and text.endswith(b"organism_age_seconds 60.0\n")

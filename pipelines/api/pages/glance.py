@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pipelines import status, wiring_watch
-from pipelines.api import newest
-from pipelines.api.newest import Newest
+from pipelines import newest, status, wiring_watch
 from pipelines.errors import TransientError
+from pipelines.newest import Newest
 from pipelines.report.standing import Standing
 from pipelines.settings import Settings
 

@@ -10,17 +10,16 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 
-from pipelines.access.names import folded
 from pipelines.access.principals import Principal
-from pipelines.api import accounts, hearing
+from pipelines.api import accounts, decisions, hearing
+from pipelines.api.decisions import Wanted
 from pipelines.api.desk import Desk, desk
-from pipelines.api.interventions import insist_on_id
 from pipelines.api.pages import glance, letters, proposals, session, views
 from pipelines.api.pages.failing import failed
 from pipelines.api.pages.render import HEADERS, page
 from pipelines.api.pages.repeating import must_get, repetition
 from pipelines.api.problems import Problem
-from pipelines.api.security import Note, address, asks, logged_out, principal, take
+from pipelines.api.security import Note, asks, log_in, log_out, principal
 from pipelines.errors import OrganismError, Refused
 from pipelines.interventions.policy import halted_words
 from pipelines.interventions.proposal import Choice
@@ -98,19 +97,12 @@ def login(
     note: Noting,
 ) -> Response:
     name, onward = session.one(fields, "name").strip(), session.local(session.one(fields, "next"))
-    take(request, its, "login", f"user {folded(name)}")
-    now = its.clock()
     try:
-        issued = its.access.login(name, session.one(fields, "password"), now, address=address(request))
+        issued = log_in(request, its, note, name, session.one(fields, "password"))
     except Refused as refused:
         return _drawn(its, "login", 401, visitor=None, here="/login", next=onward, words=refused.sentence)
-    try:
-        note(issued.principal.name, who=issued.principal)
-    except OrganismError:
-        its.access.revoke(issued.credential, now)  # who comes in without a note does not come in
-        raise
     response = _back(onward)
-    session.begin(response, request, issued, now)
+    session.begin(response, request, issued, its.clock())
     return response
 
 
@@ -122,9 +114,7 @@ def logout(
     _fields: Sent,
     note: Noting,
 ) -> Response:
-    note(who.credential)
-    its.access.revoke(who.credential, its.clock())
-    logged_out(request)
+    log_out(request, its, note, who)
     response = _back("/login")
     session.end(response, request)
     return response
@@ -231,11 +221,7 @@ def retry(
     note: Noting,
 ) -> Response:
     """The form was drawn with a key, so that sending it twice starts one run."""
-    found = must_get(its, run_id)
-    hearing.insist_may_start(who, found.flow_name, found.parameters)
-    note(found.run_id)
-    key = session.one(fields, "key") or None
-    started = operating.retry(its.operating(), found.run_id, who.name, key, its.clock())
+    started = hearing.retry(its, who, note, must_get(its, run_id), session.one(fields, "key") or None)
     return _back(f"/runs/{started.run.id}")
 
 
@@ -293,8 +279,7 @@ def reject(
 
 
 def _told(its: Desk, id_: str) -> proposals.Told:
-    insist_on_id(id_)
-    return proposals.told(deciding.found(its.proposals, id_, its.config.min_group_size), "")
+    return proposals.told(decisions.found(its, id_), "")
 
 
 def _halted(its: Desk) -> str | None:
@@ -321,11 +306,8 @@ def _decided(
     version = session.one(fields, "version")
     if not version.isdecimal() or len(version) > _LONGEST_VERSION:
         raise Problem(422, "INVALID_INPUT", "the form does not say which version was looked at; open the page again")
-    wanted, reason = proposals.Wanted(id_, int(version), choice), proposals.reason_of(session.one(fields, "reason"))
-    deciding.found(its.proposals, id_, its.config.min_group_size)  # what is not there is not noted
-    insist_on_id(id_)
-    note(id_, version=wanted.version)
-    after = proposals.decide(its, who, wanted, reason, "status page")
+    reason = proposals.reason_of(session.one(fields, "reason"))
+    after = decisions.decide(its, who, note, Wanted(id_, int(version), choice), reason, "status page")
     title = "Approved" if choice is Choice.APPROVE else "Rejected"
     return _said(its, visitor, title, proposals.after(after), f"/proposals/{after.id}")
 

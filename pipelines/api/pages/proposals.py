@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipelines.access.principals import Principal
-from pipelines.api.desk import Desk
 from pipelines.api.pages.views import Ask
 from pipelines.errors import InvalidInput
 from pipelines.evidence import State
 from pipelines.interventions.proposal import Choice, Proposal
 from pipelines.interventions.shown import coarse
 from pipelines.jobs import deciding, proposal_words
-from pipelines.jobs.deciding import Signed
 from pipelines.privacy.traces import mask, seen
 from pipelines.report.story_words import STATES
 
@@ -43,15 +40,6 @@ class Told:
     def needs(self) -> str:
         """Who has to agree, and how many have."""
         return next((words for name, words in self.facts if name == "needs"), "")
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A decision that somebody asks for. version: the one that was shown to them."""
-
-    id: str
-    version: int
-    choice: Choice
 
 
 def told(exact: Proposal, withheld: str) -> Told:
@@ -107,19 +95,6 @@ def asked(p: Told, choice: Choice) -> Ask:
         facts=tuple(fact for fact in p.facts if fact[0] not in _SAID_ABOVE),
         danger=not approving,
     )
-
-
-def decide(desk: Desk, who: Principal, wanted: Wanted, reason: str, via: str) -> Proposal:
-    """The proposal after the decision, by the same rules as everywhere.
-
-    Raises:
-        InvalidInput, Refused: as `jobs.deciding`.
-    """
-    store, k = desk.proposals, desk.config.min_group_size
-    shown = deciding.found(store, wanted.id, k)
-    signed = Signed(by=who.name, account=who.name, reason=reason_of(reason), via=via)
-    anchor = desk.state / deciding.ANCHOR
-    return deciding.decide(store, shown, wanted.version, wanted.choice, signed, anchor, desk.clock())
 
 
 def after(p: Proposal) -> Sequence[str]:

@@ -47,6 +47,10 @@ class Newest(Generic[T]):
             futures.wait([asking], max(0.0, left))
             if asking.done():
                 asking.result()
+        return self.last()
+
+    def last(self) -> Seen[T] | None:
+        """What was seen last, however old. Asks nobody."""
         last = self._last
         return None if last is None else Seen(last[0], self._clock() - last[1])
 
