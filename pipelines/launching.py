@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 from uuid import UUID
@@ -26,7 +26,7 @@ from pipelines.jobs.ingest import utc_now
 from pipelines.jobs.operating import Line, Operating, Requests
 from pipelines.log import redact
 from pipelines.ports import Ledger, Orchestrator
-from pipelines.runs import ErrorKind, Run, Status
+from pipelines.runs import ErrorKind, Mode, Run, Status
 from pipelines.settings import Settings
 
 MODULE = "pipelines.started"
@@ -34,6 +34,9 @@ _KEPT_FILES = 200
 _LARGEST_READ = 1_000_000  # bytes from the end of a file
 #: How long a process that was interrupted may take to leave its step, before it is killed. It is safe to kill at any point.
 _PATIENCE_S = 5.0
+#: Four beats, or as long as a process needs to begin on a busy machine.
+_SILENT = timedelta(minutes=1)
+_MOST_OPEN = 1_000
 #: Exit codes of one that said all there is to say: it is done, or a rule (such as: another process has this run) said no.
 _QUIET = frozenset({0, 3})
 
@@ -47,7 +50,9 @@ def operating(
 ) -> Operating:
     """What `jobs.operating` works with, on this machine."""
     its = Workers(wiring.state_dir(config) / "runs", ledger)
-    return Operating(ledger, orchestrator, requests, its.launch, its.notes, its.end, config.max_runs, why_direct)
+    return Operating(
+        ledger, orchestrator, requests, its.launch, its.notes, its.end, its.settle, config.max_runs, why_direct
+    )
 
 
 class Workers:
@@ -85,6 +90,21 @@ class Workers:
                     process.kill()
                     process.wait(_PATIENCE_S)
 
+    def settle(self, now: datetime) -> list[str]:
+        """Close the runs that were launched here, have been silent and have no process any more; their ids.
+
+        For those that nobody waits for, because who launched them was ended, too. What lives after all, in a container beside
+        ours, is open again with its next beat.
+        """
+        at, settled = self._ledger.clock(now), list[str]()
+        for row in self._ledger.find(statuses=(Status.SCHEDULED, Status.RUNNING), limit=_MOST_OPEN):
+            silent = at - (row.heartbeat_at or row.started_at or row.created_at)
+            ours = row.mode is Mode.DIRECT and _has_log(self._folder, row.run_id)
+            if ours and silent > _SILENT and not _processes(row.run_id):
+                self._close_dead(row, "nobody was there to see how")
+                settled.append(row.run_id)
+        return settled
+
     def notes(self, run_id: str, limit: int) -> list[Line]:
         """The last lines of the run's process, oldest first; none where it wrote none on this machine."""
         try:
@@ -107,14 +127,17 @@ class Workers:
             row = self._ledger.get(run_id)
         except OrganismError:  # the reaper will find it
             return
-        if row is not None and row.status is Status.SCHEDULED:
-            words = (
-                f"its process ended ({_in_words(code)}) before it began; python -m pipelines.status says what is away"
-            )
-            self._close(run_id, Status.FAILED, ErrorKind.NEVER_STARTED, words)
-        elif row is not None and row.status is Status.RUNNING:
-            words = f"its process ended ({_in_words(code)}) without a word; what it had stored stays"
-            self._close(run_id, Status.FAILED, ErrorKind.CRASHED, words)
+        if row is not None:
+            self._close_dead(row, _in_words(code))
+
+    def _close_dead(self, row: Run, how: str) -> None:
+        """What has ended stays as it is."""
+        if row.status is Status.SCHEDULED:
+            words = f"its process ended ({how}) before it began; python -m pipelines.status says what is away"
+            self._close(row.run_id, Status.FAILED, ErrorKind.NEVER_STARTED, words)
+        elif row.status is Status.RUNNING:
+            words = f"its process ended ({how}) without a word; what it had stored stays"
+            self._close(row.run_id, Status.FAILED, ErrorKind.CRASHED, words)
 
     def _close(self, run_id: str, status: Status, kind: ErrorKind, words: str) -> None:
         """The watch tells people, as of every row that ended so."""
@@ -146,6 +169,14 @@ def _in_words(code: int) -> str:
 
 def _path(folder: Path, run_id: str) -> Path:
     return folder / f"{UUID(run_id)}.log"  # a run id of ours; anything else is no file name
+
+
+def _has_log(folder: Path, run_id: str) -> bool:
+    """Whether it was launched here. Who runs a flow at a terminal has another name for it, or none."""
+    try:
+        return _path(folder, run_id).exists()
+    except ValueError:
+        return False
 
 
 def _log_file(folder: Path, run_id: str) -> IO[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -33,10 +34,12 @@ from pipelines.api.desk import Desk
 from pipelines.api.pages import failing, pages
 from pipelines.api.shell import Shell
 from pipelines.api.vitals import Ready, Vitals
-from pipelines.errors import PermanentError
+from pipelines.errors import OrganismError, PermanentError
 
+_log = logging.getLogger(__name__)
 #: Requests at work at the same time: more than connections to PostgreSQL, because some wait for other things.
 _THREADS = 24
+_SETTLED_EVERY_S = 30.0
 
 
 def create_app(desk: Desk) -> FastAPI:
@@ -94,6 +97,25 @@ def _once(app: FastAPI) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-    yield
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_settle, app.state.desk)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _settle(desk: Desk) -> None:
+    """Whatever was ended together with an earlier API. In a thread of its own, which may have to wait for a store."""
+    alone = anyio.CapacityLimiter(1)
+    while True:
+        await anyio.to_thread.run_sync(_settle_once, desk, limiter=alone, abandon_on_cancel=True)
+        await anyio.sleep(_SETTLED_EVERY_S)
+
+
+def _settle_once(desk: Desk) -> None:
+    try:
+        for run_id in desk.operating().settle(desk.clock()):
+            _log.warning("run %s was open, and its process is gone: closed", run_id)
+    except OrganismError as error:
+        _log.info("runs whose process is gone could not be looked for: %s", error)

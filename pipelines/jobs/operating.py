@@ -82,8 +82,9 @@ class Requests(Protocol):
 class Operating:
     """launch: starts a process for a run in direct mode; may be called twice for one. notes: the last lines that it wrote,
     oldest first; none where there are none here. end: ends it, if it is on this machine and surely that run's; it is gone
-    when this returns. most: runs that may be open when one is started without Prefect, which has limits of its own.
-    why_direct: None when Prefect is to run it, else why not; asked before every start.
+    when this returns. settle: closes the rows of those that were launched here and are gone, and says which. most: runs that
+    may be open when one is started without Prefect, which has limits of its own. why_direct: None when Prefect is to run it,
+    else why not; asked before every start.
     """
 
     ledger: Ledger
@@ -92,6 +93,7 @@ class Operating:
     launch: Callable[[Run], None]
     notes: Callable[[str, int], list[Line]]
     end: Callable[[str], object] = lambda _run_id: None
+    settle: Callable[[datetime], list[str]] = lambda _now: []
     most: int = 10
     why_direct: Callable[[], str | None] | None = None
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +17,7 @@ import pytest
 from pipelines import launching
 from pipelines.jobs.operating import Line
 from pipelines.launching import Workers
+from pipelines.runs import ErrorKind, Mode, Status
 from tests.support.fakes_ledger import FakeLedger
 
 AT = datetime(2026, 3, 2, 12, 0, 0, 500_000, UTC)
@@ -97,3 +101,73 @@ def test_a_log_follows_no_link(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         launching._log_file(tmp_path, run_id)
     assert not target.exists()
+
+
+# ------------------------------------------------------------------------------------------------ processes that are gone
+
+
+@dataclass
+class Launched:
+    """A run of direct mode that began a while ago. log: whether it was launched in this folder."""
+
+    folder: Path
+    ledger: FakeLedger = field(default_factory=FakeLedger)
+    run_id: str = field(default_factory=lambda: str(uuid4()))
+
+    def begin(self, ago: timedelta, *, log: bool = True, mode: Mode = Mode.DIRECT, started: bool = True) -> None:
+        at = AT - ago
+        self.ledger.schedule("incremental", self.run_id, mode, at, parameters={})
+        if started:
+            self.ledger.begin("incremental", self.run_id, mode, at, parameters={})
+        if log:
+            launching._log_file(self.folder, self.run_id).close()
+
+    def settled(self) -> tuple[bool, Status, ErrorKind | None]:
+        told = Workers(self.folder, self.ledger).settle(AT)
+        row = self.ledger.get(self.run_id)
+        assert row is not None
+        return told == [self.run_id], row.status, row.error_kind
+
+
+@pytest.fixture
+def launched(tmp_path: Path) -> Launched:
+    return Launched(tmp_path)
+
+
+LONG = timedelta(minutes=2)
+
+
+def test_a_run_whose_process_is_gone_is_closed_and_said(launched: Launched) -> None:
+    launched.begin(LONG)
+    assert launched.settled() == (True, Status.FAILED, ErrorKind.CRASHED)
+    assert launched.settled() == (False, Status.FAILED, ErrorKind.CRASHED)
+
+
+def test_one_that_never_began_is_told_as_that(launched: Launched) -> None:
+    launched.begin(LONG, started=False)
+    assert launched.settled() == (True, Status.FAILED, ErrorKind.NEVER_STARTED)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"ago": timedelta(seconds=50)}, {"log": False}, {"mode": Mode.PREFECT}],
+    ids=["heard a moment ago", "begun elsewhere", "of Prefect"],
+)
+def test_any_other_run_is_left_alone(launched: Launched, how: dict[str, Any]) -> None:
+    launched.begin(**{"ago": LONG} | how)
+    assert launched.settled() == (False, Status.RUNNING, None)
+
+
+def test_a_process_that_is_there_keeps_its_run_open_however_silent(launched: Launched) -> None:
+    launched.begin(LONG)
+    command = [sys.executable, "-c", "input()", "-m", launching.MODULE, launched.run_id]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        assert launched.settled() == (False, Status.RUNNING, None)
+        process.kill()
+    assert launched.settled() == (True, Status.FAILED, ErrorKind.CRASHED)
+
+
+def test_a_run_that_has_another_kind_of_name_is_nothing_of_ours(launched: Launched) -> None:
+    launched.run_id = "../run"
+    launched.begin(LONG, log=False)
+    assert launched.settled() == (False, Status.RUNNING, None)
