@@ -12,6 +12,8 @@
 #define MANY_PATHS 1e30f
 #define SPARSE 6 /* fewer arcs than a sixth: go along them instead of asking all nodes */
 #define AHEAD 8  /* rows to fetch ahead of use */
+#define ROWS_AHEAD 128   /* the same where they lie anywhere: a third faster at 100,000 nodes, alike from 96 to 192 */
+#define MANY_ROWS 40000  /* 2.5 MB: fewer rows stay in the cache of a core, and fetching them early gives nothing */
 
 typedef float floats8 __attribute__((vector_size(32)));
 typedef uint64_t half_row __attribute__((may_alias)); /* eight levels */

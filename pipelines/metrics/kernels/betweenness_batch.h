@@ -56,9 +56,16 @@ TARGET static inline int NAME(any_lane)(ints mask) {
 #endif
 }
 
-/* The inner loop of it all: the sum of the rows of some nodes. */
-TARGET static inline void NAME(sum_rows)(const float *base, const i32 *first, const i32 *last, floats *sum) {
+/* The inner loop of it all: the sum of the rows of some nodes. end: of the array; rows are fetched while those of earlier
+ * nodes are summed, unless they are all in the cache. */
+TARGET static inline void NAME(sum_rows)(const float *base, const i32 *first, const i32 *last, const i32 *end, floats *sum) {
     EACH(j) sum[j] = (floats){0};
+    if (end - last >= ROWS_AHEAD) {
+        for (; first < last; first++) {
+            __builtin_prefetch(ROW(base, first[ROWS_AHEAD]));
+            EACH(j) sum[j] += ROW(base, *first)[j];
+        }
+    }
     for (; first < last; first++) EACH(j) sum[j] += ROW(base, *first)[j];
 }
 
@@ -111,6 +118,7 @@ TARGET static i64 NAME(push)(const graph *g, batch_space *w, i64 size, int depth
 
 /* One level for all nodes that some lane has not reached: along the arcs into them. */
 TARGET static int NAME(pull)(const graph *g, batch_space *w, int depth, ints *many) {
+    const i32 *end = g->n < MANY_ROWS ? g->in : g->in + g->in_ptr[g->n];
     int any = 0;
     for (i64 v = 0; v < g->n; v++) {
         floats paths[PARTS];
@@ -120,7 +128,7 @@ TARGET static int NAME(pull)(const graph *g, batch_space *w, int depth, ints *ma
             continue;
         }
         __builtin_prefetch(ROW(w->sigma, v), 1), __builtin_prefetch(ROW(w->next, v), 1); /* needed after the sum */
-        NAME(sum_rows)(w->frontier, g->in + g->in_ptr[v], g->in + g->in_ptr[v + 1], paths);
+        NAME(sum_rows)(w->frontier, g->in + g->in_ptr[v], g->in + g->in_ptr[v + 1], end, paths);
         any |= NAME(arrive)(w, v, paths, depth, many);
     }
     return any;
@@ -175,12 +183,13 @@ TARGET static i64 NAME(shares)(const graph *g, batch_space *w, float *delta, flo
 
 /* delta of the nodes at depth - 1, from the shares at `depth`: along the arcs out of them. */
 TARGET static void NAME(gather)(const graph *g, batch_space *w, float *delta, const float *share, int depth) {
+    const i32 *end = g->n < MANY_ROWS ? g->out : g->out + g->out_ptr[g->n];
     for (i64 v = 0; v < g->n; v++) {
         const int8_t *level = w->level + v * LANES;
         if (!NAME(any_at)(level, depth - 1)) continue;
         floats sum[PARTS];
         __builtin_prefetch(ROW(w->sigma, v)), __builtin_prefetch(ROW(delta, v), 1); /* needed after the sum */
-        NAME(sum_rows)(share, g->out + g->out_ptr[v], g->out + g->out_ptr[v + 1], sum);
+        NAME(sum_rows)(share, g->out + g->out_ptr[v], g->out + g->out_ptr[v + 1], end, sum);
         EACH(j) {
             ints here = (ints)(NAME(levels_of)(level, j) == depth - 1);
             ROW(delta, v)[j] += (floats)((ints)(sum[j] * ROW(w->sigma, v)[j]) & here);

@@ -55,6 +55,18 @@ def test_every_instruction_set_gives_the_same_bits_and_numba_the_same_numbers(me
     np.testing.assert_allclose(found["numba"], found[kernels.engine()], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("directed", [False, True])
+def test_a_graph_whose_rows_are_fetched_ahead_gives_the_same_numbers(directed: bool) -> None:
+    """From 40,000 nodes on; the last rows of the array have none ahead of them."""
+    graph = organisation(41_000, directed=directed)
+    sources = np.r_[0:16, graph.n - 46 : graph.n - 30].astype(np.int32)
+    found = {engine: centrality.betweenness(graph, sources=sources, engine=engine) for engine in kernels.engines()}
+    for engine in SETS:
+        assert np.array_equal(found[engine], found[SETS[0]]), engine
+    np.testing.assert_allclose(found["numba"], found[kernels.engine()], rtol=1e-6, atol=1e-9)
+    assert found["numba"].max() > 0
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("n", [126, 127, 128, 129, 300])
 def test_paths_longer_than_one_byte_counts_are_exact(n: int, engine: str) -> None:
