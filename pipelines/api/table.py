@@ -93,6 +93,8 @@ TABLE: Mapping[Route, Access] = {
     ("GET", "/runs"): _page(_LOOK),
     ("GET", "/runs/{run_id}"): _page(_LOOK),
     ("GET", "/runs/{run_id}/logs"): _page(_LOOK),
+    ("GET", "/flows/{flow}/start"): _page(_OPERATE),
+    ("POST", "/flows/{flow}/start"): _page(_OPERATE, limit="act", audited=True),
     ("GET", "/runs/{run_id}/cancel"): _page(_OPERATE),
     ("POST", "/runs/{run_id}/cancel"): _page(_OPERATE, limit="act", audited=True),
     ("GET", "/runs/{run_id}/retry"): _page(_OPERATE),

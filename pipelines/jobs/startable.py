@@ -135,6 +135,19 @@ def checked(flow: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return asked
 
 
+def alone() -> list[str]:
+    """Flows that can be started without being told anything."""
+
+    def starts(flow: str) -> bool:
+        try:
+            checked(flow, {})
+        except InvalidInput:
+            return False
+        return True
+
+    return [flow for flow in STARTABLE if starts(flow)]
+
+
 def takes(flow: str) -> Mapping[str, Parameter]:
     """Raises InvalidInput: no such flow; lists the known ones."""
     if flow not in STARTABLE:

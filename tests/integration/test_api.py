@@ -189,7 +189,8 @@ def test_no_answer_holds_a_secret(office: Office) -> None:
         "full", "f-1", Mode.DIRECT, datetime.now(UTC), parameters={"note": office.where.postgres}
     )
     secrets = {*office.desk.forbidden, PASSWORD, everybody.shown.partition(".")[2]}
-    names = {"run_id": run.run_id, "flow_id": run.run_id, "proposal_id": id_, "name": "start.js", "flow_type": "full"}
+    names = {"run_id": run.run_id, "flow_id": run.run_id, "proposal_id": id_, "name": "start.js"}
+    names |= dict.fromkeys(("flow", "flow_type"), "full")
     asked = [path.format(**names) for method, path in TABLE if method == "GET"]
     assert len(asked) > 25 and len(secrets) > 2
     for path in asked:
@@ -198,7 +199,8 @@ def test_no_answer_holds_a_secret(office: Office) -> None:
 
 
 def test_a_name_that_no_store_can_keep_is_not_found(office: Office) -> None:
-    everybody, names = office.by(*Role), dict.fromkeys(("run_id", "flow_id", "proposal_id", "name", "flow_type"), "%00")
+    everybody = office.by(*Role)
+    names = dict.fromkeys(("run_id", "flow_id", "proposal_id", "name", "flow", "flow_type"), "%00")
     asked = [path.format(**names) for method, path in TABLE if method == "GET" and "{" in path]
     assert len(asked) > 10
     told = {path: everybody.get(path).status_code for path in asked}

@@ -23,7 +23,7 @@ from pipelines.api.security import Note, asks, log_in, log_out, principal
 from pipelines.errors import OrganismError, Refused
 from pipelines.interventions.policy import halted_words
 from pipelines.interventions.proposal import Choice
-from pipelines.jobs import deciding, operating
+from pipelines.jobs import deciding, operating, startable
 from pipelines.jobs.flows import BY_NAME
 from pipelines.privacy.traces import guard
 from pipelines.runs import ENDED, Mode, Status
@@ -156,7 +156,14 @@ def runs(its: Its, visitor: Visiting, flow: str = "", before: str = "") -> Respo
     chosen, last = flow if flow in BY_NAME else "", int(before) if _is_number(before) else None
     found = its.ledger.find(flow_name=chosen or None, before_id=last, limit=_A_PAGE + 1)
     values = views.list_of_runs(
-        found, visitor, its.clock(), flows=list(BY_NAME), flow=chosen, before=last, most=_A_PAGE
+        found,
+        visitor,
+        its.clock(),
+        flows=list(BY_NAME),
+        flow=chosen,
+        before=last,
+        most=_A_PAGE,
+        starts=startable.alone(),
     )
     return _drawn(its, "runs", **values)
 
@@ -175,6 +182,26 @@ def logs(run_id: str, its: Its, visitor: Visiting) -> Response:
     found = must_get(its, run_id)
     lines = operating.logs(its.operating(), found.run_id, _LINES)
     return _drawn(its, "logs", visitor=visitor, here="/runs", run=found, lines=lines)
+
+
+@router.get("/flows/{flow}/start")
+def may_start(flow: str, its: Its, visitor: Visiting) -> Response:
+    if flow not in startable.alone():
+        raise Problem(404, "NOT_FOUND", "there is no flow of that name that can be started here; the list has what can")
+    return _drawn(its, "confirm", visitor=visitor, here="/runs", ask=views.starting(flow, str(uuid4())))
+
+
+@router.post("/flows/{flow}/start")
+def start(
+    flow: str,
+    its: Its,
+    who: Who,
+    fields: Sent,
+    note: Noting,
+) -> Response:
+    """The form was drawn with a key, so that sending it twice starts one run."""
+    started = hearing.start(its, who, note, flow, {}, session.one(fields, "key") or None)
+    return _back(f"/runs/{started.run.id}")
 
 
 def _is_number(text: str) -> bool:

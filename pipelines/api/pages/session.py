@@ -25,6 +25,7 @@ _URLENCODED = "application/x-www-form-urlencoded"
 ROUTES: Mapping[str, Route] = {
     "status": ("GET", "/"),
     "runs": ("GET", "/runs"),
+    "start": ("POST", "/flows/{flow}/start"),
     "logs": ("GET", "/runs/{run_id}/logs"),
     "cancel": ("POST", "/runs/{run_id}/cancel"),
     "retry": ("POST", "/runs/{run_id}/retry"),

@@ -190,8 +190,11 @@ def list_of_runs(
     flow: str = "",
     before: int | None = None,
     most: int = 200,
+    starts: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What the template of the list is given. found: one more than `most` where there are more."""
+    """What the template of the list is given. found: one more than `most` where there are more. starts: flows that may be
+    started from here.
+    """
     return {
         "visitor": visitor,
         "now": now,
@@ -199,6 +202,7 @@ def list_of_runs(
         "halted": None,
         "rows": rows(found[:most], now),
         "flows": flows,
+        "starts": [name for name in starts if flow in ("", name)] if "start" in visitor.may else [],
         "flow": flow,
         "before": before,
         "older": found[most - 1].id if len(found) > most else None,
@@ -263,6 +267,31 @@ def cancelling(its: Run) -> Ask:
         button="Cancel the run",
         back=f"/runs/{its.id}",
         danger=True,
+    )
+
+
+_STARTS = {
+    "incremental": "The interactions that wait on the stream are read and applied to the graph. While another such run is at"
+    " work, this one ends at once and says so.",
+    "full": "Metrics are computed anew and the causal questions are asked again. Proposals may come of it, which wait for a"
+    " decision by people. While another such run is at work, this one ends at once and says so.",
+    "watch": "Everything is looked at, and people are told of what is wrong, as at every turn.",
+    "verify": "The graph is counted again from the archive, and compared. Nothing is changed.",
+    "health_monitoring": "Each service is asked how it is. Nothing is changed.",
+}
+
+
+def starting(flow: str, key: str) -> Ask:
+    """A run besides those of the schedule. key: of this form, so that sending it twice starts one run."""
+    return Ask(
+        title=f"Start a run of {_plain(flow)}?",
+        happens=(_STARTS[flow],),
+        undo="The run can be cancelled from its page. Nothing is counted twice.",
+        action=f"/flows/{flow}/start",
+        button="Start it",
+        back="/runs",
+        fields=(("key", key),),
+        reason=False,
     )
 
 

@@ -19,6 +19,7 @@ from pipelines.api.table import TABLE
 from pipelines.errors import TransientError
 from pipelines.evidence import State
 from pipelines.interventions.proposal import Proposal
+from pipelines.jobs import startable
 from pipelines.report.standing import Standing
 from pipelines.runs import ErrorKind, Mode, Run, Status
 from tests.support import page_gallery
@@ -207,13 +208,13 @@ def test_no_route_that_changes_something_is_a_get() -> None:
 # ------------------------------------------------------------------------------------------------ roles
 
 PATHS = {
-    "status": "/", "runs": "/runs", "run": "/runs/1", "cancel": "/runs/2/cancel", "retry": "/runs/1/retry",
-    "proposals": "/proposals", "approve": "/proposals/{id}/approve", "letters": "/letters",
+    "status": "/", "runs": "/runs", "run": "/runs/1", "start": "/flows/full/start", "cancel": "/runs/2/cancel",
+    "retry": "/runs/1/retry", "proposals": "/proposals", "approve": "/proposals/{id}/approve", "letters": "/letters",
     "replay": "/letters/replay?id=1-0", "switch": "/switch",
 }  # fmt: skip
 MAY = {
     "anna": {"status", "runs", "run", "proposals", "approve", "letters", "switch"},
-    "ben": {"status", "runs", "run", "cancel", "retry", "letters", "replay", "switch"},
+    "ben": {"status", "runs", "run", "start", "cancel", "retry", "letters", "replay", "switch"},
     "vera": {"status", "runs", "run", "proposals", "letters"},
     "adam": {"status", "runs", "run", "letters", "switch"},
     "nora": {"status"},
@@ -462,6 +463,24 @@ def test_a_run_is_cancelled_with_a_reason_by_who_operates(its: World) -> None:
     assert after.status is Status.CANCELLED
     assert "cancelled by ben: wrong window" in (after.error or "")
     assert ben.get(f"/runs/{run.id}/cancel").status_code == 409
+
+
+@pytest.mark.parametrize("flow", startable.alone())
+def test_a_flow_is_started_once_however_often_the_form_is_sent(its: World, flow: str) -> None:
+    ben = logged_in(its, "ben")
+    assert f'href="/flows/{flow}/start"' in ben.get("/runs").text
+    form = ben.form(f"/flows/{flow}/start")
+    answers = [ben.post(f"/flows/{flow}/start", form) for _ in range(2)]
+    (run,) = its.ledger.runs.values()
+    assert {answer.headers["location"] for answer in answers} == {f"/runs/{run.id}"}
+    assert (run.flow_name, run.parameters, its.launched) == (flow, {}, [run.run_id])
+    assert ("operator", "ben", "asks POST /flows/{flow}/start", flow) in its.audit.rows
+
+
+@pytest.mark.parametrize("flow", ["policy_check", "intervention_planning", "nothing", "retry"])
+def test_what_has_to_be_told_more_is_not_started_from_a_page(its: World, flow: str) -> None:
+    assert logged_in(its, "ben").get(f"/flows/{flow}/start").status_code == 404
+    assert its.launched == []
 
 
 def test_a_run_is_repeated_once_however_often_the_form_is_sent(its: World) -> None:

@@ -38,7 +38,8 @@ BODIES: dict[str, Any] = {
 
 
 def filled(path: str, made: Proposal) -> str:
-    names = {"run_id": RUN, "flow_id": RUN, "flow_type": "verify", "proposal_id": made.id, "name": "start.js"}
+    names = {"run_id": RUN, "flow_id": RUN, "proposal_id": made.id, "name": "start.js"}
+    names |= dict.fromkeys(("flow", "flow_type"), "verify")
     return path.format(**names)
 
 
