@@ -29,9 +29,10 @@ test: $(STAMP) ## all tests, a file at a time in JOBS=3 processes
 check: $(STAMP) ## lint, types, import contracts, house tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/python -m pytest -q tests/house
 
-acceptance: $(STAMP) ## the API over HTTP, without Prefect and with it; then kill -9 of each part in the middle of a run
+acceptance: $(STAMP) ## the API over HTTP, with and without Prefect; kill -9 of each part of it; the demo on a real Neo4j
 	@$(BIN)/python -m tests.walk
 	@$(BIN)/python -m tests.kills
+	@$(BIN)/python -m tests.demo_graphs
 
 chaos: $(STAMP) ## kill -9 everything for some minutes and compare the graph with what was sent
 	@$(BIN)/python -m tests.chaos

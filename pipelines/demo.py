@@ -30,6 +30,7 @@ from pipelines.settings import Settings
 
 #: Of the events, sent again after the first run: a producer that lost its replies.
 _SENT_AGAIN = 0.2
+_PEOPLE, _WEEKS = 160, 26
 #: Of a person and working day; few, so that half a year fits into a minute.
 _PER_DAY = 6.0
 #: Settings that would lead away from its own.
@@ -41,20 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     config = _own_place(settings.load())
     _say("servers", f"embedded Valkey, ArcadeDB (Bolt) and PostgreSQL in {wiring.state_dir(config)}")
-    made_up = synthetic.Options(
-        end=_this_minute(),
-        people=options.people,
-        weeks=options.weeks,
-        seed=options.seed,
-        per_day=_PER_DAY,
-        pressure=True,
-    )
     started = time.monotonic()
-    with wiring.endpoints(config) as where, wiring.ledger(where) as ledger:
-        with wiring.stores(config, where) as stores:
-            wrong, events = sense_and_map(stores, config, made_up, ledger)
-        with wiring.full_stores(config, where) as stores:
-            story = weigh_and_propose(stores, config, events, ledger)
+    wrong, story = chain(config, organisation(options.people, options.weeks, options.seed))
     peak = (command.peak_memory() or 0) >> 20
     _say("took", f"{time.monotonic() - started:.0f} s; this process used {peak:,} MB at most")
     _say("next", f"{_as_here(config)} {command.python()} -m pipelines.review list")
@@ -62,10 +51,19 @@ def main(argv: list[str] | None = None) -> int:
     return _verdict(wrong, story)
 
 
+def chain(config: Settings, made_up: synthetic.Options) -> tuple[list[str], Story]:
+    """All of it on the servers that the settings name; what is wrong with the counts, which is nothing, and its story."""
+    with wiring.endpoints(config) as where, wiring.ledger(where) as ledger:
+        with wiring.stores(config, where) as stores:
+            wrong, events = sense_and_map(stores, config, made_up, ledger)
+        with wiring.full_stores(config, where) as stores:
+            return wrong, weigh_and_propose(stores, config, events, ledger)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipelines.demo", description="The main job, end to end.")
-    parser.add_argument("--people", type=int, default=160)
-    parser.add_argument("--weeks", type=int, default=26)
+    parser.add_argument("--people", type=int, default=_PEOPLE)
+    parser.add_argument("--weeks", type=int, default=_WEEKS)
     parser.add_argument("--seed", type=int, default=1)
     return parser
 
@@ -85,8 +83,10 @@ def _as_here(config: Settings) -> str:
     return f"{without}ORGANISM_STATE_DIR={place} ORGANISM_SHADOW=false ORGANISM_HORIZON=forever"
 
 
-def _this_minute() -> datetime:
-    return datetime.now(UTC).replace(second=0, microsecond=0)
+def organisation(people: int = _PEOPLE, weeks: int = _WEEKS, seed: int = 1) -> synthetic.Options:
+    """Until this minute."""
+    end = datetime.now(UTC).replace(second=0, microsecond=0)
+    return synthetic.Options(end=end, people=people, weeks=weeks, seed=seed, per_day=_PER_DAY, pressure=True)
 
 
 def sense_and_map(
