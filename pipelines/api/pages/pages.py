@@ -90,12 +90,7 @@ def login_form(its: Its, next: str = "/") -> Response:  # noqa: A002  # as in th
 
 
 @router.post("/login")
-def login(
-    request: Request,
-    its: Its,
-    fields: Posted,
-    note: Noting,
-) -> Response:
+def login(request: Request, its: Its, fields: Posted, note: Noting) -> Response:
     name, onward = session.one(fields, "name").strip(), session.local(session.one(fields, "next"))
     try:
         issued = log_in(request, its, note, name, session.one(fields, "password"))
@@ -107,13 +102,7 @@ def login(
 
 
 @router.post("/logout")
-def logout(
-    request: Request,
-    its: Its,
-    who: Who,
-    _fields: Sent,
-    note: Noting,
-) -> Response:
+def logout(request: Request, its: Its, who: Who, _fields: Sent, note: Noting) -> Response:
     log_out(request, its, note, who)
     response = _back("/login")
     session.end(response, request)
@@ -192,13 +181,7 @@ def may_start(flow: str, its: Its, visitor: Visiting) -> Response:
 
 
 @router.post("/flows/{flow}/start")
-def start(
-    flow: str,
-    its: Its,
-    who: Who,
-    fields: Sent,
-    note: Noting,
-) -> Response:
+def start(flow: str, its: Its, who: Who, fields: Sent, note: Noting) -> Response:
     """The form was drawn with a key, so that sending it twice starts one run."""
     started = hearing.start(its, who, note, flow, {}, session.one(fields, "key") or None)
     return _back(f"/runs/{started.run.id}")
@@ -217,13 +200,7 @@ def may_cancel(run_id: str, its: Its, visitor: Visiting) -> Response:
 
 
 @router.post("/runs/{run_id}/cancel")
-def cancel(
-    run_id: str,
-    its: Its,
-    who: Who,
-    fields: Sent,
-    note: Noting,
-) -> Response:
+def cancel(run_id: str, its: Its, who: Who, fields: Sent, note: Noting) -> Response:
     found = must_get(its, run_id)
     note(found.run_id)
     operating.cancel(its.operating(), found.run_id, who.name, session.one(fields, "reason"), its.clock())
@@ -240,13 +217,7 @@ def may_retry(run_id: str, its: Its, who: Who, visitor: Visiting) -> Response:
 
 
 @router.post("/runs/{run_id}/retry")
-def retry(
-    run_id: str,
-    its: Its,
-    who: Who,
-    fields: Sent,
-    note: Noting,
-) -> Response:
+def retry(run_id: str, its: Its, who: Who, fields: Sent, note: Noting) -> Response:
     """The form was drawn with a key, so that sending it twice starts one run."""
     started = hearing.retry(its, who, note, must_get(its, run_id), session.one(fields, "key") or None)
     return _back(f"/runs/{started.run.id}")
@@ -282,26 +253,12 @@ def may_reject(proposal_id: str, its: Its, visitor: Visiting) -> Response:
 
 
 @router.post("/proposals/{proposal_id}/approve")
-def approve(
-    proposal_id: str,
-    its: Its,
-    who: Who,
-    visitor: Visiting,
-    fields: Sent,
-    note: Noting,
-) -> Response:
+def approve(proposal_id: str, its: Its, who: Who, visitor: Visiting, fields: Sent, note: Noting) -> Response:
     return _decided(its, who, visitor, proposal_id, Choice.APPROVE, fields, note)
 
 
 @router.post("/proposals/{proposal_id}/reject")
-def reject(
-    proposal_id: str,
-    its: Its,
-    who: Who,
-    visitor: Visiting,
-    fields: Sent,
-    note: Noting,
-) -> Response:
+def reject(proposal_id: str, its: Its, who: Who, visitor: Visiting, fields: Sent, note: Noting) -> Response:
     return _decided(its, who, visitor, proposal_id, Choice.REJECT, fields, note)
 
 
@@ -355,12 +312,7 @@ def may_replay(request: Request, its: Its, visitor: Visiting) -> Response:
 
 
 @router.post("/letters/replay")
-def replay(
-    its: Its,
-    visitor: Visiting,
-    fields: Sent,
-    note: Noting,
-) -> Response:
+def replay(its: Its, visitor: Visiting, fields: Sent, note: Noting) -> Response:
     store, ids = its.redis().letters, fields.get("id", [])
     ready = letters.ready(store, ids, again=True)
     note(f"{len(ready)} dead letters", reason=session.one(fields, "reason"))
@@ -381,12 +333,7 @@ def switch(its: Its, visitor: Visiting) -> Response:
 
 
 @router.post("/switch/halt")
-def halt(
-    its: Its,
-    who: Who,
-    fields: Sent,
-    note: Noting,
-) -> Response:
+def halt(its: Its, who: Who, fields: Sent, note: Noting) -> Response:
     reason = proposals.reason_of(session.one(fields, "reason"))
     note("switch")
     its.proposals.halt(who.name, reason, its.clock())
@@ -394,12 +341,7 @@ def halt(
 
 
 @router.post("/switch/resume")
-def resume(
-    its: Its,
-    who: Who,
-    fields: Sent,
-    note: Noting,
-) -> Response:
+def resume(its: Its, who: Who, fields: Sent, note: Noting) -> Response:
     reason = proposals.reason_of(session.one(fields, "reason"))
     note("switch")
     its.proposals.resume(who.name, reason, its.clock())
