@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from pipelines.errors import PermanentError
+
 NOT_SET = "PREFECT_API_URL is not set"
 NO_API = "PREFECT_API_URL names a server and not its API: it must end in /api, such as http://127.0.0.1:4200/api"
 _ENV_FILE = ".env"
@@ -54,20 +56,49 @@ def names_no_api(url: str) -> bool:
 
 def why_not(place: Place) -> str | None:
     """Why its API cannot be used now; None where it answers within two seconds."""
-    import httpx  # not before there is a server to ask: every command would wait for it
+    import httpx
 
     user, _, password = place.auth.partition(":")
-    auth = (user, password) if user else None
     try:
-        verify = ssl.create_default_context(cafile=place.cert_file) if place.cert_file else True
-        answer = httpx.get(f"{place.url.rstrip('/')}/health", timeout=_ANSWERS_WITHIN_S, auth=auth, verify=verify)
-    except httpx.InvalidURL:
-        return "PREFECT_API_URL is not a URL such as http://127.0.0.1:4200/api"
-    except (httpx.HTTPError, OSError) as error:  # its own words hold the address as it was given
-        return f"the Prefect API at {httpx.URL(place.url).host} does not answer: {type(error).__name__}"
+        where, verify = server_of(place.url), trusted(place.cert_file)
+        answer = httpx.get(
+            f"{place.url.rstrip('/')}/health",
+            timeout=_ANSWERS_WITHIN_S,
+            auth=(user, password) if user else None,
+            verify=verify,
+        )
+    except PermanentError as error:
+        return str(error)
+    except httpx.HTTPError as error:  # its own words hold the address as it was given
+        return f"the Prefect API at {where} does not answer: {type(error).__name__}"
     if names_no_api(place.url) and answer.text.strip() != "true":
         return NO_API
     return None if answer.status_code == 200 else f"the Prefect API answers {answer.status_code}"
+
+
+def server_of(url: str) -> str:
+    """host:port, for words. Raises PermanentError: it is none that can be asked."""
+    import httpx  # not before there is a server to ask: every command would wait for it
+
+    try:
+        parts = httpx.URL(url)
+        parts.host.encode("idna")  # as the resolver does: two dots in a row, or a label that is too long, are no name
+    except (httpx.InvalidURL, ValueError):
+        parts = httpx.URL("")
+    if not parts.host or parts.scheme not in ("http", "https"):
+        raise PermanentError("PREFECT_API_URL is not a URL such as http://127.0.0.1:4200/api")
+    return f"{parts.host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def trusted(cert_file: str) -> ssl.SSLContext | bool:
+    """Whose certificates are believed: of that file, else of whom the system trusts. Raises PermanentError."""
+    try:
+        return ssl.create_default_context(cafile=cert_file) if cert_file else True
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise PermanentError(
+            f"PREFECT_API_SSL_CERT_FILE names no file of certificates that can be read: {why}"
+        ) from None
 
 
 def pool() -> str:

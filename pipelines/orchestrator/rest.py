@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
+import threading
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import httpx
 
-from pipelines.errors import InvalidInput, OrganismError, PermanentError, TransientError
-from pipelines.orchestrator.place import NO_API, names_no_api
+from pipelines.errors import OrganismError, PermanentError, TransientError
+from pipelines.orchestrator.place import NO_API, names_no_api, server_of, trusted
 
 #: A server that hangs takes connections and never answers; Prefect's own client would wait for minutes.
 _TIMEOUT = httpx.Timeout(5.0, connect=2.0)
@@ -20,20 +20,35 @@ _PASSES = (408, 425, 429)
 
 
 class Rest:
-    """One server. auth: `user:password` of its basic login, empty for none. Close it when done."""
+    """One server, asked by as many threads as there are. auth: `user:password` of its basic login, empty for none. Close it
+    when done. A URL or a file of certificates that is none is known when somebody asks, as a server that is away.
+    """
 
     def __init__(self, url: str, auth: str = "", cert_file: str = "") -> None:
-        self._where, self._no_api = _host(url), names_no_api(url)
-        user, _, password = auth.partition(":")
-        self._client = httpx.Client(
-            base_url=url.rstrip("/"),
-            auth=(user, password) if user else None,
-            timeout=_TIMEOUT,
-            verify=ssl.create_default_context(cafile=cert_file) if cert_file else True,
-        )
+        self._url, self._auth, self._cert_file = url, auth, cert_file
+        self._where, self._no_api = "Prefect API", False
+        self._lock = threading.Lock()
+        self._opened: httpx.Client | None = None
 
     def close(self) -> None:
-        self._client.close()
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+
+    def _client(self) -> httpx.Client:
+        """Raises PermanentError: the settings name no server."""
+        with self._lock:
+            if self._opened is None:
+                self._where = f"Prefect API {server_of(self._url)}"
+                self._no_api = names_no_api(self._url)
+                user, _, password = self._auth.partition(":")
+                self._opened = httpx.Client(
+                    base_url=self._url.rstrip("/"),
+                    auth=(user, password) if user else None,
+                    timeout=_TIMEOUT,
+                    verify=trusted(self._cert_file),
+                )
+            return self._opened
 
     def get(self, path: str, **query: Any) -> Any:
         return self._json(self._send("GET", path, params=query))
@@ -68,9 +83,11 @@ class Rest:
 
     def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
-            return self._client.request(method, path, **content)
+            return self._client().request(method, path, **content)
         except httpx.TransportError as error:  # the error's own words hold the address as it was given
             raise TransientError(f"{self._where}: {type(error).__name__}; is it up? check PREFECT_API_URL") from None
+        except RuntimeError:  # httpx says so of a client that is closed: the settings name another server by now
+            raise TransientError(f"{self._where}: it is not asked any more; try again") from None
 
     def _take_token(self) -> None:
         """A server that guards against forged requests wants a token of its own; it expires after an hour."""
@@ -79,7 +96,7 @@ class Rest:
         if error := self._error(answer.status_code, "/csrf-token"):
             raise error
         token = self._json(answer)["token"]
-        self._client.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": name})
+        self._client().headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": name})
 
     def _json(self, answer: httpx.Response) -> Any:
         if not answer.content:
@@ -109,13 +126,3 @@ class Rest:
 
 class NotThere(PermanentError):
     """404: no such run, deployment, pool or limit."""
-
-
-def _host(url: str) -> str:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise InvalidInput("PREFECT_API_URL is not a URL such as http://127.0.0.1:4200/api")
-    return f"Prefect API {parsed.host}:{parsed.port or (443 if parsed.scheme == 'https' else 80)}"

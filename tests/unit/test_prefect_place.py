@@ -13,6 +13,7 @@ from pipelines import command
 from pipelines.errors import PermanentError
 from pipelines.orchestrator import place, rest
 from pipelines.orchestrator.place import Place
+from pipelines.orchestrator.store import PrefectApi
 
 PROFILES = """
 active = "work"
@@ -124,3 +125,34 @@ def test_prefect_itself_reads_it_so(home: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=home, capture_output=True, text=True, timeout=120)
     found = place.find()
     assert found and done.stdout.strip() == found.url, done.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://prefect..svc:4200/api",
+        "http://.x/api",
+        f"http://{'a' * 64}/api",
+        "http://xn--/api",
+        "http://[::1",
+        "ftp://here/api",
+        "nonsense",
+        "http://he\nre/api",
+    ],
+)
+def test_what_is_no_url_is_said_by_whoever_asks_and_is_no_defect(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", url.replace("\n", "\x01"))
+    words = "PREFECT_API_URL is not a URL such as http://127.0.0.1:4200/api"
+    assert command.why_direct() == words
+    assert PrefectApi(url).healthy() == words
+
+
+@pytest.mark.parametrize("name", ["missing.pem", ".", "empty.pem", "a\0b"])
+def test_certificates_that_cannot_be_read_are_said_and_are_no_defect(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.pem").touch()
+    file, url = str(tmp_path / name), "https://127.0.0.1:1/api"
+    words = place.why_not(place.Place(url, cert_file=file))
+    assert words and words.startswith("PREFECT_API_SSL_CERT_FILE names no file of certificates that can be read")
+    assert PrefectApi(url, cert_file=file).healthy() == words
