@@ -8,25 +8,30 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
-from pipelines import command, log, settings, steps, wiring
+from pipelines import command, launching, log, settings, steps, wiring
 from pipelines.account import Origin
-from pipelines.errors import InvalidInput, OrganismError, Refused
+from pipelines.errors import InvalidInput, OrganismError, Refused, TransientError
 from pipelines.jobs import flows
 from pipelines.jobs.ingest import utc_now
 from pipelines.jobs.recording import ending, sentence
+from pipelines.launching import LATE, End
 from pipelines.runs import Mode, Run, Status
 from pipelines.settings import Settings
 from pipelines.wiring import Endpoints
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _LARGEST_LOG = 20_000  # lines; some megabytes
+#: Seconds between attempts to take the run up; half a minute in all.
+_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 @dataclass(frozen=True)
@@ -106,11 +111,22 @@ def main(argv: list[str] | None = None) -> int:
     for wanted in (signal.SIGINT, signal.SIGTERM):  # who starts us may ignore them, and children inherit that
         signal.signal(wanted, signal.default_int_handler)
     config = settings.load()
-    with wiring.endpoints(config) as where:  # kept, so that embedded servers are not stopped and started in between
-        run = take_up(where, run_id)
-        with _at_most(flows.BY_NAME[run.flow_name].timeout):
-            _do(config, where, run)
+    with ExitStack() as stack:  # kept, so that embedded servers are not stopped and started in between
+        where = _patiently(lambda: stack.enter_context(wiring.endpoints(config)))
+        run = _patiently(lambda: take_up(where, run_id))
+        _do(config, where, run)
     return command.GOOD
+
+
+def _patiently(what: Callable[[], T]) -> T:
+    """A store that is away for a moment does not cost a run that has not begun."""
+    for pause in _PAUSES:
+        try:
+            return what()
+        except TransientError as error:
+            command.say(f"{error}; once more in {pause:g} s")
+            time.sleep(pause)
+    return what()
 
 
 @contextmanager
@@ -151,21 +167,34 @@ def take_up(where: Endpoints, run_id: str) -> Run:
 def _do(config: Settings, where: Endpoints, run: Run) -> None:
     origin = Origin(run.run_id, Mode.DIRECT, run.parameters, scheduled_at=run.scheduled_at)
     try:
-        import_module(f"pipelines.{run.flow_name}")  # first: Prefect, which comes with it, has its own idea of logging
-        _log_in_full(config)
-        _log.info("%s began as run %d, direct mode", run.flow_name, run.id)
-        RUNS[run.flow_name](Asked(config, steps.directly(command.policies(config)), origin, run.parameters))
-        _log.info("%s ended", run.flow_name)
+        with _at_most(flows.BY_NAME[run.flow_name].timeout):
+            import_module(
+                f"pipelines.{run.flow_name}"
+            )  # first: Prefect, which comes with it, has its own idea of logging
+            _log_in_full(config)
+            _log.info("%s began as run %d, direct mode", run.flow_name, run.id)
+            RUNS[run.flow_name](Asked(config, steps.directly(command.policies(config)), origin, run.parameters))
+            _log.info("%s ended", run.flow_name)
     except BaseException as error:
-        _close(where, run.run_id, error)
+        status, kind = ending(error)
+        _tell(config, where, run.run_id, End(status, utc_now(), kind, sentence(error)))
         raise
+    _tell(config, where, run.run_id, End(Status.COMPLETED, utc_now(), words=LATE))
 
 
-def _close(where: Endpoints, run_id: str, error: BaseException) -> None:
-    """For what failed before the run kept its own account; one that did is closed, and stays so."""
-    status, kind = ending(error)
-    with suppress(OrganismError), wiring.ledger(where) as ledger:
-        ledger.close(run_id, status, utc_now(), error=sentence(error), error_kind=kind)
+def _tell(config: Settings, where: Endpoints, run_id: str, end: End) -> None:
+    """For a run that kept no account of its own, or could not close it; one that did stays as it is. What the ledger cannot
+    be told now is left for whoever looks after the processes of this machine.
+    """
+    try:
+        with wiring.ledger(where) as ledger:
+            ledger.close(run_id, end.status, end.at, error=end.words, error_kind=end.kind)
+    except OrganismError as error:
+        _log.warning("how run %s ended is left beside its log: %s", run_id, error)
+        try:
+            launching.leave(launching.folder_of(config), run_id, end)
+        except OSError as why:
+            _log.error("how run %s ended could not be left: %s", run_id, why.strerror)
 
 
 def _log_in_full(config: Settings) -> None:
