@@ -173,16 +173,17 @@ def _begin(
     held = op.requests.claim(wanted)
     if held.id == wanted.id:
         return Started(_finish(op, held, now), repeated=False, why_direct=why)
-    if wanted.key is None or (held.asked_by, held.key) != (by, wanted.key):
-        raise Refused(
-            "RETRIED", f"run {retry_of} is being repeated already, by run {held.run_id or 'that is starting'}"
-        )
-    return _again_started(op, held, digest, now)
+    if wanted.key is not None and (held.asked_by, held.key) == (by, wanted.key):
+        return _again_started(op, held, digest, now)
+    if held.run_id is not None:
+        raise Refused("RETRIED", f"run {retry_of} is being repeated already, by run {held.run_id}")
+    return Started(_finish(op, held, now), repeated=True)  # somebody's repetition that was given up half-way
 
 
 def _too_many(op: Operating) -> str:
-    """Several at the same moment may each find room; what it guards is the machine, not a sum."""
-    found = op.ledger.count(statuses=(Status.SCHEDULED, Status.RUNNING))
+    """Several at the same moment may each find room; what it guards is this machine, not a sum, and not Prefect's workers."""
+    open_ = op.ledger.find(statuses=(Status.SCHEDULED, Status.RUNNING), limit=1_000)
+    found = sum(run.mode is Mode.DIRECT for run in open_)
     return f"{found} runs are open, and {op.most} may be (ORGANISM_MAX_RUNS); wait for one to end" * (found >= op.most)
 
 
@@ -394,7 +395,6 @@ def _of_step(step: RunStep) -> Line:
 
 
 def _must_get(op: Operating, run_id: str) -> Run:
-    run = op.ledger.get(run_id)
-    if run is None:
+    if (run := op.ledger.get(run_id)) is None:
         raise InvalidInput("there is no run of that id")
     return run

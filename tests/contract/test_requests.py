@@ -167,7 +167,7 @@ def test_the_same_key_from_twenty_threads_is_one_run_and_one_launch(real: Stores
 
 def test_the_control_without_a_key_makes_twenty(real: Stores) -> None:
     launched: list[str] = []
-    op = operated(real, launched)
+    op = replace(operated(real, launched), most=100)
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda _: operating.start(op, "full", {}, "ada", None, NOW), range(20)))
     assert len(set(launched)) == real.ledger.count() == 20
