@@ -48,7 +48,7 @@ printf 'organism:%s' "$(random)" | put prefect_auth
 head -c 32 /dev/urandom | base64 | tr '+/' '-_' | put prefect_encryption_key
 
 # One for each way to be told; an empty file means: not this way.
-for channel in slack_webhook_url slack_bot_token sentry_dsn alert_smtp_url alert_webhook_url alert_webhook_secret; do
+for channel in slack_webhook_url slack_bot_token slack_signing_secret sentry_dsn alert_smtp_url alert_webhook_url alert_webhook_secret; do
     printf '' | put "$channel"
 done
 echo "secrets in $(pwd): $made made, $(($(ls | wc -l) - made)) kept"

@@ -29,6 +29,8 @@ SPLIT: dict[str, Any] = compose.read(compose.SCALE)["services"]
 OURS = [name for name, its in SERVICES.items() if its["image"].startswith("causal-organism:")]
 #: A version of the schemas that clusters in use have, and one that is new.
 KUBERNETES = ("1.30", "1.36")
+#: Every manifest that runs something.
+PODS = sorted(path.name for path in K8S.glob("*.yaml") if re.search(r"(?m)^kind: (Deployment|Job)$", path.read_text()))
 
 
 # ------------------------------------------------------------------------------------------------ compose
@@ -57,7 +59,8 @@ def _compose_errors(loaded: dict[str, Any]) -> list[str]:
 
 def test_the_services_of_the_requirements_are_there() -> None:
     stores = {"redis", "redis-cache", "neo4j", "timescaledb"}
-    assert {"prefect-server", "prefect-db", "worker", "setup", "dead-man", "metrics", *stores} == set(SERVICES)
+    ours = {"worker", "setup", "dead-man", "metrics", "api"}
+    assert {"prefect-server", "prefect-db", *ours, *stores} == set(SERVICES)
     assert SERVICES["prefect-server"]["command"][-4:] == ["--host", "0.0.0.0", "--port", "4200"]
     assert SERVICES["worker"]["environment"]["PREFECT_WORK_POOL_NAME"] == worker.POOL == manifest.POOL
     assert SERVICES["worker"]["build"]["dockerfile"] == "deployments/Dockerfile"
@@ -71,6 +74,7 @@ def test_every_service_is_limited_and_without_rights_it_does_not_need(name: str)
     assert its["cap_drop"] == ["ALL"]
     assert its["security_opt"] == ["no-new-privileges:true"]
     assert its["init"] is True
+    assert its.get("read_only") is True or name not in OURS
     assert "privileged" not in its
     assert not any("docker.sock" in str(volume) for volume in its.get("volumes", []))
 
@@ -90,7 +94,7 @@ def test_every_service_has_a_health_check_or_ends(name: str) -> None:
 
 def test_nothing_is_published_beyond_this_machine() -> None:
     published = [port for its in SERVICES.values() for port in its.get("ports", [])]
-    assert published == ["127.0.0.1:4200:4200", "127.0.0.1:9464:9464"]
+    assert published == ["127.0.0.1:4200:4200", "127.0.0.1:8080:8080", "127.0.0.1:9464:9464"]
     assert compose.read()["networks"] == {"front": {}, "prefect": {"internal": True}, "stores": {"internal": True}}
 
 
@@ -115,6 +119,28 @@ def test_numbers_are_given_without_the_ways_to_tell_and_without_keys() -> None:
     assert names == {"prefect_auth", "organism_redis_url", "organism_postgres_url", "organism_graph_password"}
     assert its["command"][2:] == ["pipelines.metrics_endpoint", "--host", "0.0.0.0", "--port", "9464"]
     assert "depends_on" not in its, "numbers are wanted most when something is down"
+
+
+def test_the_api_is_the_same_everywhere_and_believes_no_proxy_until_somebody_names_one() -> None:
+    """What it starts without Prefect is as much of a run as the worker's, so it has the same secrets and the same folder."""
+    its, pod = SERVICES["api"], _pod_of("api.yaml")
+    container, unit = pod["containers"][0], _unit("organism-api.service")
+    assert its["command"] == container["args"] == unit["ExecStart"].replace("/opt/organism/bin/", "").split()
+    assert its["secrets"] == SERVICES["worker"]["secrets"]
+    assert its["volumes"] == SERVICES["worker"]["volumes"]
+    assert pod["volumes"][-1] == _pod_of("worker.yaml")["volumes"][-1]
+    given = {each["name"]: each["value"] for each in container["env"]}
+    assert its["environment"]["ORGANISM_API_HOST"] == given["ORGANISM_API_HOST"] == "0.0.0.0"
+    settings = next(doc for doc in _resources("settings.yaml") if doc["metadata"]["name"] == "organism-settings")
+    trusted = (its["environment"]["FORWARDED_ALLOW_IPS"], settings["data"]["FORWARDED_ALLOW_IPS"])
+    assert trusted == ("127.0.0.1", "127.0.0.1")
+
+
+def test_what_tells_of_a_proposal_knows_where_its_page_is() -> None:
+    """The watch sends links and buttons; the API answers to them. Both read the same."""
+    for name in ("worker", "dead-man", "api"):
+        assert {"ORGANISM_API_URL", "ORGANISM_SHADOW"} <= set(SERVICES[name]["environment"])
+        assert "slack_signing_secret" in SERVICES[name]["secrets"]
 
 
 def test_every_image_is_pinned_to_a_version() -> None:
@@ -233,7 +259,7 @@ def test_leases_of_slots_survive_a_restart_of_the_server(where: str) -> None:
 
 
 def test_a_worker_is_given_the_time_that_it_needs_to_end_its_runs() -> None:
-    pod = next(doc for doc in _resources("worker.yaml"))["spec"]["template"]["spec"]
+    pod = _pod_of("worker.yaml")
     assert int(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) > worker.LONGEST_STOP_S
     assert pod["terminationGracePeriodSeconds"] > worker.LONGEST_STOP_S
     assert int(_unit("organism-worker.service")["TimeoutStopSec"]) > worker.LONGEST_STOP_S
@@ -350,9 +376,15 @@ def test_no_manifest_holds_a_secret() -> None:
     assert [value for value in values if re.search(r"://[^/]*@", value)] == []
 
 
-@pytest.mark.parametrize("name", ["server.yaml", "worker.yaml", "setup.yaml", "dead-man.yaml"])
+def test_every_service_of_ours_in_compose_is_one_of_the_cluster() -> None:
+    """But for the numbers, which /metrics of the API gives there, too."""
+    pods = {doc["metadata"]["name"] for path in K8S.glob("*.yaml") for doc in _resources(path.name) if _pod(doc)}
+    assert pods == set(OURS) - {"metrics"}
+
+
+@pytest.mark.parametrize("name", PODS)
 def test_pods_fit_the_restricted_standard(name: str) -> None:
-    pod = next(found for doc in _resources(name) if (found := _pod(doc)))
+    pod = _pod_of(name)
     its = pod["securityContext"]
     assert (its["runAsNonRoot"], its["runAsUser"], its["seccompProfile"]) == (True, 10001, {"type": "RuntimeDefault"})
     assert pod["automountServiceAccountToken"] is False
@@ -362,12 +394,49 @@ def test_pods_fit_the_restricted_standard(name: str) -> None:
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert {"cpu", "memory"} == set(container["resources"]["limits"])
-    if name in ("server.yaml", "worker.yaml"):
-        assert {"startupProbe", "livenessProbe"} <= set(pod["containers"][0])
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_whatever_stays_is_probed_and_gets_requests_only_when_it_is_ready(name: str) -> None:
+    documents = {doc["kind"]: doc for doc in _resources(name)}
+    if "Job" in documents:
+        return
+    container = _pod_of(name)["containers"][0]
+    assert "livenessProbe" in container
+    if "ports" in container:
+        assert {"startupProbe", "livenessProbe"} <= {key for key in container if "httpGet" in str(container[key])}
+    assert ("Service" in documents) == ("readinessProbe" in container)
+    if service := documents.get("Service"):
+        labels = documents["Deployment"]["spec"]["template"]["metadata"]["labels"]
+        assert service["spec"]["selector"].items() <= labels.items()
+        assert [port["targetPort"] for port in service["spec"]["ports"]] == [p["name"] for p in container["ports"]]
+
+
+def test_the_probes_of_the_api_ask_what_they_are_for() -> None:
+    """While a store is away it gets no requests; started anew it would be no better off."""
+    container = _pod_of("api.yaml")["containers"][0]
+    asked = {key: its["httpGet"]["path"] for key, its in container.items() if key.endswith("Probe")}
+    assert asked == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    assert "/healthz" in SERVICES["api"]["healthcheck"]["test"][-1]
+
+
+def test_who_gets_requests_lets_in_those_who_send_them() -> None:
+    """Everything is closed that no policy opens."""
+    policies = {doc["metadata"]["name"]: doc["spec"] for doc in _resources("network.yaml")}
+    for name in PODS:
+        for service in (doc for doc in _resources(name) if doc["kind"] == "Service"):
+            its = policies[service["metadata"]["name"]]
+            assert its["podSelector"]["matchLabels"] == service["spec"]["selector"]
+            ports = [port["port"] for rule in its["ingress"] for port in rule["ports"]]
+            assert ports == [port["port"] for port in service["spec"]["ports"]]
 
 
 def _resources(name: str) -> Any:
     return yaml.safe_load_all((K8S / name).read_text("utf-8"))
+
+
+def _pod_of(name: str) -> dict[str, Any]:
+    return next(found for doc in _resources(name) if (found := _pod(doc)))
 
 
 def _pod(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -391,11 +460,22 @@ def test_units_are_right_by_systemd_itself(tmp_path: Path) -> None:
     assert (done.returncode, ours) == (0, [])
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in UNITS.glob("*.service")))
+def test_every_unit_is_shut_in_and_one_that_stays_is_started_again_and_limited(name: str) -> None:
+    its, text = _unit(name), (UNITS / name).read_text("utf-8")
+    assert (its["User"], its["NoNewPrivileges"], its["ProtectSystem"]) == ("organism", "yes", "strict")
+    assert {"ProtectHome", "PrivateTmp", "PrivateDevices", "RestrictAddressFamilies"} <= set(its)
+    assert "\nCapabilityBoundingSet=\n" in text
+    if its["Type"] == "exec":
+        assert (its["Restart"], its["LockPersonality"], its["RestrictSUIDSGID"]) == ("always", "yes", "yes")
+        assert {"MemoryMax", "TimeoutStopSec", "WantedBy"} <= set(its)
+
+
 def test_commands_of_units_and_manifests_exist() -> None:
     files = [*UNITS.iterdir(), *K8S.glob("*.yaml"), compose.FILE]
     text = "\n".join(path.read_text("utf-8") for path in files)
     named = set(re.findall(r"-m[, ]+((?:deployments|alerts|pipelines)[\w.]*)", text))
-    assert {"deployments", "deployments.worker", "alerts"} <= named
+    assert {"deployments", "deployments.worker", "alerts", "pipelines.api"} <= named
     missing = [name for name in named if not _is_command(name)]
     assert missing == []
 
