@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import redis
 
-from pipelines import embedded
+from pipelines import embedded, migrate
 from pipelines.access.store import PostgresAccess
 from pipelines.archive import effects
 from pipelines.archive.store import PostgresArchive
@@ -34,7 +34,6 @@ from pipelines.jobs.incremental import Upkeep
 from pipelines.jobs.ingest import Rules, Stores
 from pipelines.keys import key_file
 from pipelines.ledger.store import PostgresLedger
-from pipelines.migrate import migrate
 from pipelines.outbox.store import SqliteOutbox
 from pipelines.postgres import alone, open_pool, translated
 from pipelines.report.progress import waiting
@@ -152,12 +151,16 @@ def stores(settings: Settings, where: Endpoints, names: Names = NAMES) -> Iterat
         )
 
 
-def bring_up_to_date(url: str) -> None:
-    """On a connection of its own, which fails at once where the pool would wait for the server."""
+def bring_up_to_date(url: str, patience_s: float = migrate.PATIENCE_S) -> None:
+    """On a connection of its own, which fails at once where the pool would wait for the server.
+
+    Raises:
+        TransientError: somebody else has been at it for so long; or PostgreSQL cannot be reached.
+    """
     if not url.startswith(("postgresql://", "postgres://")):
         raise InvalidInput("ORGANISM_POSTGRES_URL is not a postgresql:// URL")
     with translated(url), psycopg.connect(url, connect_timeout=5) as connection:
-        for name in migrate(connection):
+        for name in migrate.migrate(connection, patience_s=patience_s):
             _log.info("migration %s applied", name)
 
 

@@ -6,6 +6,7 @@ Beside wiring.py because a server lives longer than its stores: a command gives 
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import psycopg
 
 from alerts import store as alert_store
 from alerts.rule_store import RuleStore
-from pipelines import launching, wiring, wiring_watch
+from pipelines import embedded, launching, newest, wiring, wiring_watch
 from pipelines.access import limits
 from pipelines.access.limits import RateLimits
 from pipelines.access.store import PostgresAccess
@@ -32,6 +33,7 @@ from pipelines.interventions.audit_store import PostgresAuditLog
 from pipelines.interventions.store import PostgresProposals
 from pipelines.jobs.operating import Operating
 from pipelines.ledger.store import PostgresLedger
+from pipelines.newest import Newest
 from pipelines.orchestrator import place as prefect_place
 from pipelines.orchestrator.place import Place
 from pipelines.orchestrator.store import PrefectApi
@@ -42,12 +44,15 @@ from pipelines.timeseries.step_results import StepResults
 from pipelines.wiring import Endpoints
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 #: Connections to PostgreSQL: the embedded one has 40 for everybody, and two cores keep no more than these busy.
 CONNECTIONS = 12
 #: Who asks is waiting: a store that hangs, or is still being opened for somebody else, is given up after so long.
 _ANSWER_S = 2.0
 #: What could not be opened is left alone for so long, so that not every request waits for the same time-out.
 _PAUSE_S = 1.0
+#: Who ends waits so long for a store that is being opened: for one that hangs this process must not stay.
+_END_S = 1.0
 
 
 class Door(Generic[T]):
@@ -59,6 +64,7 @@ class Door(Generic[T]):
         self._how, self._clock, self._lock, self._stack = how, clock, threading.Lock(), ExitStack()
         self._found: list[T] = []
         self._failed: tuple[float, str] | None = None
+        self._closed = False
 
     def __call__(self) -> T:
         """
@@ -77,9 +83,14 @@ class Door(Generic[T]):
             self._lock.release()
 
     def close(self) -> None:
-        with self._lock:
-            self._found.clear()
-            self._stack.close()
+        """For good. Who is opening it now closes it again, and is not waited for longer than a moment."""
+        self._closed = True
+        if self._lock.acquire(timeout=_END_S):
+            try:
+                self._found.clear()
+                self._stack.close()
+            finally:
+                self._lock.release()
 
     def _open(self) -> T:
         if self._failed and self._clock() < self._failed[0]:
@@ -90,6 +101,9 @@ class Door(Generic[T]):
             self._failed = self._clock() + _PAUSE_S, str(error)
             raise
         self._failed = None
+        if self._closed:
+            self._stack.close()
+            raise TransientError("this process is ending")
         return found
 
 
@@ -147,7 +161,7 @@ def on_postgres(config: Settings, where: Endpoints) -> Iterator[OnPostgres]:
     """
     with translated(where.postgres), psycopg.connect(where.postgres, connect_timeout=int(_ANSWER_S)):
         pass  # a server that hangs is known by this before the migrations wait for it
-    wiring.bring_up_to_date(where.postgres)
+    wiring.bring_up_to_date(where.postgres, patience_s=_ANSWER_S)
     with (
         open_impatient(where.postgres, CONNECTIONS) as pool,
         closing(OnPostgres(pool, config, where.postgres)) as opened,
@@ -204,54 +218,89 @@ def graph(where: Endpoints) -> Iterator[Neo4jGraph]:
         opened.close()
 
 
+def start_again(config: Settings, where: Endpoints) -> None:
+    """The embedded servers, if their supervisor has ended: it looks after them, and nobody else looks after it.
+
+    They end with whoever holds them, as those before. They come back at their ports, so that every pool finds them.
+    """
+    if None not in wiring_watch.given_servers(config).values():
+        return
+    try:
+        if not embedded.abandoned(wiring.state_dir(config)):
+            return
+        _log.warning("the embedded servers have ended; starting them again")
+        with wiring.endpoints(config) as found:
+            back = found == where
+    except (OrganismError, embedded.EmbeddedError) as error:
+        _log.error("the embedded servers cannot be started again: %s", " ".join(str(error).split()))
+        return
+    if back:
+        _log.warning("the embedded servers are there again")
+    else:
+        _log.error("the embedded servers are there again, and not where they were: start this API again")
+
+
 # ------------------------------------------------------------------------------------------------ Prefect
 
 #: Prefect is asked no more often than this; a start may take the other mode for so long after the server came or went.
 _ASKED_EVERY_S = 3.0
+_STALE_S = 15.0
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """why: why it cannot be used; None: it answers. api: None where nobody named a server."""
+
+    api: PrefectApi | None
+    why: str | None
 
 
 class PrefectServer:
     """The Prefect server, as long as it answers. It may be named, come and go while the API runs."""
 
     def __init__(self, config: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._config, self._clock, self._lock = config, clock, threading.Lock()
+        self._config = config
         self._place: Place | None = None
-        self._api: PrefectApi | None = None
-        self._why: str | None = prefect_place.NOT_SET
-        self._until = float("-inf")
+        self._asked = _Asked(None, prefect_place.NOT_SET)
+        self._newest = Newest(self._look, _ASKED_EVERY_S, clock, newest.PATIENCE_S)
 
     def __call__(self) -> PrefectApi | None:
         """None where there is none, or it does not answer within two seconds: `why` says it."""
-        with self._lock:
-            if self._clock() >= self._until:
-                self._look()
-                self._until = self._clock() + _ASKED_EVERY_S
-            return None if self._why else self._api
+        seen = self._newest.seen()
+        if seen is not None and seen.age_s <= _STALE_S:
+            self._asked = seen.value
+        else:  # names may take long to be resolved
+            self._asked = _Asked(self._asked.api, "the Prefect server keeps us waiting")
+        return None if self._asked.why else self._asked.api
 
     @property
     def named(self) -> PrefectApi | None:
         """The server that somebody named, whether it answers or not. As of the last call."""
-        return self._api
+        return self._asked.api
 
     @property
     def why(self) -> str | None:
         """Why runs are started without it; None where it answers. As of the last call."""
-        return self._why
+        return self._asked.why
 
     def close(self) -> None:
-        if self._api is not None:
-            self._api.close()
+        last = self._newest.last()
+        if last is not None and last.value.api is not None:
+            last.value.api.close()
 
-    def _look(self) -> None:
-        place = wiring_watch.prefect_server(self._config)
+    def _look(self) -> _Asked:
+        """By one thread at a time. Who still asks the server that was named before is told to try again."""
+        place, last = wiring_watch.prefect_server(self._config), self._newest.last()
+        api = last.value.api if last else None
         if place != self._place:
-            self.close()
+            if api is not None:
+                api.close()
             self._place = place
-            self._api = PrefectApi(place.url, place.auth, ui=place.ui, cert_file=place.cert_file) if place else None
-        self._why = prefect_place.why_not(place) if place else prefect_place.NOT_SET
+            api = PrefectApi(place.url, place.auth, ui=place.ui, cert_file=place.cert_file) if place else None
+        return _Asked(api, prefect_place.why_not(place) if place else prefect_place.NOT_SET)
 
 
 def operating(config: Settings, postgres: Callable[[], OnPostgres], prefect: PrefectServer) -> Operating:
     """For one request: by Prefect where it answers, else by processes on this machine."""
-    on = postgres()
-    return launching.operating(config, on.ledger, on.requests, prefect())
+    on, api = postgres(), prefect()
+    return launching.operating(config, on.ledger, on.requests, api, None if api else lambda: prefect.why)

@@ -40,6 +40,7 @@ T = TypeVar("T")
 #: What `deployments.serve` leaves in the state directory while it runs, and when it did not end well.
 _SERVE = "serve.json"
 _ENDED = f"the embedded server has ended, and by {_SERVE} python -m deployments serve should be running; start it again"
+_ABANDONED = "the embedded server has ended under a program that works with it; any other command starts it again"
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,11 @@ class Watched:
 
 @contextmanager
 def watching(config: Settings) -> Iterator[Watched]:
-    """What there is to watch. Embedded servers that nobody started are not started to be looked at.
-
-    Raises:
-        InvalidInput: PREFECT_API_URL is no URL.
-    """
+    """What there is to watch. Embedded servers that nobody started are not started to be looked at."""
     with ExitStack() as stack:
-        given = _given(config)
+        given = given_servers(config)
         urls, served, place = stack.enter_context(_running(config, given)), _served(config), prefect_server(config)
-        opener = _Opener(stack, _ended(given, urls) if served else {})
+        opener = _Opener(stack, _ended(given, urls, _why_not_at_rest(config, served)))
         postgres = _url(_secret(config.postgres_url), urls, "postgres")
         stream, letters = opener.open("redis", _redis, _url(_secret(config.redis_url), urls, "redis")) or (None, None)
         sources = Sources(
@@ -81,7 +78,8 @@ def watching(config: Settings) -> Iterator[Watched]:
                 "postgres", partial(_asking, config), postgres if "postgres" not in opener.away else None
             ),
         )
-        yield Watched(sources, postgres, stopped=urls is None and place is None and not any(given.values()))
+        idle = urls is None and place is None and not opener.away
+        yield Watched(sources, postgres, stopped=idle and not any(given.values()))
 
 
 def prefect_server(config: Settings) -> prefect_place.Place | None:
@@ -98,12 +96,22 @@ def _served(config: Settings) -> str | None:
         return None
 
 
-def _ended(given: Mapping[Server, object | None], urls: embedded.Urls | None) -> dict[str, str]:
+def _why_not_at_rest(config: Settings, served: str | None) -> str | None:
+    """Why an embedded server that is not there should be; None where it may rest between two runs."""
+    if served:
+        return _ENDED
+    try:
+        return _ABANDONED if embedded.abandoned(wiring.state_dir(config)) else None
+    except embedded.EmbeddedError as error:
+        raise PermanentError(str(error)) from error
+
+
+def _ended(given: Mapping[Server, object | None], urls: embedded.Urls | None, why: str | None) -> dict[str, str]:
     """Of the embedded servers that should be running, those that are not."""
+    if why is None:
+        return {}
     return {
-        server.value: _ENDED
-        for server, its in given.items()
-        if its is None and getattr(urls, server.value, None) is None
+        server.value: why for server, its in given.items() if its is None and getattr(urls, server.value, None) is None
     }
 
 
@@ -111,7 +119,7 @@ def _ended(given: Mapping[Server, object | None], urls: embedded.Urls | None) ->
 def place() -> Iterator[tuple[str | None, Path]]:
     """Where alerts are kept: the URL of PostgreSQL, None where it is embedded and not running; and the state directory."""
     config = settings.load()
-    with _running(config, _given(config)) as urls:
+    with _running(config, given_servers(config)) as urls:
         yield _url(_secret(config.postgres_url), urls, "postgres"), wiring.state_dir(config)
 
 
@@ -191,7 +199,8 @@ class _Opener:
         return self.open("graph", lambda url: _graph(url, *login), _url(config.graph_url, urls, "graph"))
 
 
-def _given(config: Settings) -> dict[Server, object | None]:
+def given_servers(config: Settings) -> dict[Server, object | None]:
+    """What the settings say of each server; None: it is embedded."""
     return {Server.REDIS: config.redis_url, Server.GRAPH: config.graph_url, Server.POSTGRES: config.postgres_url}
 
 

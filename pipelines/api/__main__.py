@@ -7,22 +7,31 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import os
 import signal
 import socket
+import threading
+import time
 from contextlib import suppress
+from functools import partial
 
 import uvicorn
 
-from pipelines import command, settings, wiring
+from pipelines import command, settings, wiring, wiring_api
 from pipelines.api import heads
 from pipelines.api.app import create_app
 from pipelines.api.desk import Desk, opened
+from pipelines.api.repeating import repeated
 from pipelines.errors import OrganismError, PermanentError
 from pipelines.settings import Settings
 from pipelines.wiring import Endpoints
 
-#: Requests that are at work when it is told to end may take so long.
-_GRACE_S = 10
+#: Requests that are at work when it is told to end may take so long, and threads that are left in the end so long: with the
+#: closing of the stores no longer than the ten seconds after which a container is killed.
+_GRACE_S, _LEFT_S = 7, 0.5
+#: How soon it is missed that the embedded servers have ended.
+_LOOK_S = 3.0
 _NO_USER = "nobody can log in yet: python -m pipelines.users create NAME --role viewer --role operator"
 
 
@@ -35,7 +44,11 @@ def main(argv: list[str] | None = None) -> int:
     host = config.api_host if options.host is None else options.host
     with _bound(host, config.api_port if options.port is None else options.port) as listening:
         command.say(f"api: {wiring.which(config)}")
-        with wiring.endpoints(config) as where, opened(config, where) as desk:
+        with (
+            wiring.endpoints(config) as where,
+            repeated(partial(wiring_api.start_again, config, where), _LOOK_S),
+            opened(config, where) as desk,
+        ):
             _serve(desk, listening, host)
     return command.GOOD
 
@@ -80,7 +93,8 @@ def _serve(desk: Desk, listening: socket.socket, host: str) -> None:
         h11_max_incomplete_event_size=32 * 1024,
         **heads.settings(),
     )
-    _say_where(desk, listening, host)
+    _say_where(listening, host)
+    threading.Thread(target=_say_who, args=(desk,), daemon=True).start()  # a store that hangs keeps nobody out
     # Uvicorn ends its work in order and then raises the signal once more, which would end this process at once.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
@@ -88,10 +102,13 @@ def _serve(desk: Desk, listening: socket.socket, host: str) -> None:
     command.say("api: stopped")
 
 
-def _say_where(desk: Desk, listening: socket.socket, host: str) -> None:
+def _say_where(listening: socket.socket, host: str) -> None:
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listening.getsockname()[1]}"
     command.say(f"api: {url} is the status page, {url}/docs the API; Ctrl-C ends it")
+
+
+def _say_who(desk: Desk) -> None:
     try:
         if not desk.has_users():
             command.say(f"api: {_NO_USER}")
@@ -99,5 +116,17 @@ def _say_where(desk: Desk, listening: socket.socket, host: str) -> None:
         command.say(f"api: {error}; what needs it is answered 503 until it is there")
 
 
+def _leave(code: int) -> None:
+    """The end of this process, which waits for no thread that a store keeps waiting: nobody waits for its answer any more."""
+    until = time.monotonic() + _LEFT_S
+    others = [each for each in threading.enumerate() if not each.daemon and each is not threading.current_thread()]
+    for each in others:
+        each.join(max(0.0, until - time.monotonic()))
+    if any(each.is_alive() for each in others):
+        logging.shutdown()
+        os._exit(code)
+    raise SystemExit(code)
+
+
 if __name__ == "__main__":
-    raise SystemExit(command.run(main))
+    _leave(command.run(main))

@@ -32,9 +32,11 @@ from pipelines.api import (
 )
 from pipelines.api.desk import Desk
 from pipelines.api.pages import failing, pages
+from pipelines.api.repeating import repeated
 from pipelines.api.shell import Shell
 from pipelines.api.vitals import Ready, Vitals
-from pipelines.errors import OrganismError, PermanentError
+from pipelines.errors import PermanentError
+from pipelines.jobs.recording import sentence
 
 _log = logging.getLogger(__name__)
 #: Requests at work at the same time: more than connections to PostgreSQL, because some wait for other things.
@@ -50,7 +52,7 @@ def create_app(desk: Desk) -> FastAPI:
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_lifespan, redirect_slashes=False)
     app.state.desk, app.state.recent, app.state.latest = desk, security.Recent(), metrics.latest(desk.config)
-    app.state.vitals, app.state.ready = Vitals(partial(vitals.look, desk)), Ready(partial(vitals.missing, desk))
+    app.state.vitals, app.state.ready = Vitals(partial(vitals.look, desk)), Ready(vitals.needed(desk))
     found = routers()
     table.compare((route for its in found for route in _keys(its)), table.TABLE)
     _insist_on_notes(found)
@@ -99,23 +101,14 @@ def _once(app: FastAPI) -> dict[str, object]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_settle, app.state.desk)
+    with repeated(partial(_settle_once, app.state.desk), _SETTLED_EVERY_S):
         yield
-        tasks.cancel_scope.cancel()
-
-
-async def _settle(desk: Desk) -> None:
-    """Whatever was ended together with an earlier API. In a thread of its own, which may have to wait for a store."""
-    alone = anyio.CapacityLimiter(1)
-    while True:
-        await anyio.to_thread.run_sync(_settle_once, desk, limiter=alone, abandon_on_cancel=True)
-        await anyio.sleep(_SETTLED_EVERY_S)
 
 
 def _settle_once(desk: Desk) -> None:
+    """Whatever was ended together with an earlier API."""
     try:
         for run_id in desk.operating().settle(desk.clock()):
             _log.warning("run %s was open, and its process is gone: closed", run_id)
-    except OrganismError as error:
-        _log.info("runs whose process is gone could not be looked for: %s", error)
+    except Exception as error:  # noqa: BLE001  # a defect, too: this has to be tried again for as long as the API lives
+        _log.warning("runs whose process is gone could not be looked for: %s", sentence(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, TypeVar
 
@@ -23,8 +23,8 @@ from pipelines.orchestrator import place
 
 T = TypeVar("T")
 _FRESH_S, _READY_FRESH_S = 5.0, 2.0
-#: Longer than PostgreSQL and Redis together take to be given up; who waits for this has threads of their own.
-_READY_PATIENCE_S = 4.0
+#: For each of the two stores, longer than it mostly takes to be given up; who waits for this has threads of their own.
+_READY_PATIENCE_S = 3.0
 #: Nobody is told that something is well because it was well so long ago.
 _STALE_S = 30.0
 _UNKNOWN = "not known: it is still being asked"
@@ -32,8 +32,6 @@ _judge = partial(rules.problems, limits=Limits())
 #: Without it nothing is let in, started or decided.
 _VITAL = "postgres"
 _STORES = frozenset({"postgres", "redis", "graph"})
-#: Without one of these no request is answered as it should be.
-_NEEDED = ("postgres", "redis")
 
 
 class Vitals:
@@ -57,14 +55,27 @@ class Vitals:
 
 
 class Ready:
-    """Which stores are missing that every request needs. Asks no other, because one that hangs is not its business."""
+    """Which stores are missing that every request needs. Asks no other, because one that hangs is not its business.
 
-    def __init__(self, ask: Callable[[], tuple[str, ...]], patience_s: float = _READY_PATIENCE_S) -> None:
-        self._newest = Newest(ask, _READY_FRESH_S, patience_s=patience_s)
+    asks: each raises OrganismError while its store does not answer. One that hangs says nothing about the other.
+    """
+
+    def __init__(self, asks: Mapping[str, Callable[[], object]], patience_s: float = _READY_PATIENCE_S) -> None:
+        self._newest = {
+            name: Newest(partial(_answers, ask), _READY_FRESH_S, patience_s=patience_s) for name, ask in asks.items()
+        }
 
     def missing(self) -> tuple[str, ...]:
-        found = self._newest.seen()
-        return _NEEDED if found is None or found.age_s > _STALE_S else found.value
+        seen = {name: newest.seen() for name, newest in self._newest.items()}
+        return tuple(name for name, its in seen.items() if its is None or its.age_s > _STALE_S or not its.value)
+
+
+def _answers(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except OrganismError:
+        return False
+    return True
 
 
 def _told(found: Seen[Examined] | None) -> Seen[Examined]:
@@ -100,18 +111,9 @@ def look(desk: Desk) -> Examined:
     return health.check_health(wanted, _sources(desk), machine, _judge, desk.clock())
 
 
-def missing(desk: Desk) -> tuple[str, ...]:
-    """Of PostgreSQL and Redis, those that do not answer now."""
-
-    def away(ask: Callable[[], object]) -> bool:
-        try:
-            ask()
-        except OrganismError:
-            return True
-        return False
-
-    asks = {"postgres": lambda: desk.ledger.clock(desk.clock()), "redis": lambda: desk.redis().ping()}
-    return tuple(name for name in _NEEDED if away(asks[name]))
+def needed(desk: Desk) -> dict[str, Callable[[], object]]:
+    """What asks each store without which no request is answered as it should be."""
+    return {"postgres": lambda: desk.ledger.clock(desk.clock()), "redis": lambda: desk.redis().ping()}
 
 
 def _sources(desk: Desk) -> Sources:

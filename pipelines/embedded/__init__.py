@@ -4,9 +4,9 @@ Not for production, where these are services of their own; programs get ordinary
 Importing this package starts nothing and imports none of the servers' packages.
 """
 
-from pipelines.embedded.client import pids, running
+from pipelines.embedded.client import abandoned, pids, running
 from pipelines.embedded.errors import EmbeddedError
 from pipelines.embedded.place import default_state_dir
 from pipelines.embedded.server import Server, Urls
 
-__all__ = ["EmbeddedError", "Server", "Urls", "default_state_dir", "pids", "running"]
+__all__ = ["EmbeddedError", "Server", "Urls", "abandoned", "default_state_dir", "pids", "running"]

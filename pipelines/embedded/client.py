@@ -48,6 +48,18 @@ def pids(state_dir: Path) -> dict[Server, int]:
     return {server: pid for server in Server if (pid := read(place.record).pids.get(server.value))}
 
 
+def abandoned(state_dir: Path) -> bool:
+    """Whether somebody holds servers of `state_dir` and nobody looks after them any more: the supervisor was killed.
+
+    `running` starts them again, for all who hold them. Raises EmbeddedError.
+    """
+    place = Place(state_dir.absolute())
+    if not place.lock("clients").exists():
+        return False
+    with explained(place.root), _probing(place):
+        return locks.is_held(place.lock("clients")) and not locks.is_held(place.lock("supervisor"), by_one_alone=True)
+
+
 @contextmanager
 def _held(place: Place, wanted: frozenset[Server]) -> Iterator[None]:
     """Tells the supervisor that we are here and what we want, while this process lives and the block lasts."""

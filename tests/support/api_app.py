@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from fastapi import FastAPI
 from alerts import flow_rules
 from alerts.flow_rules import FlowRule
 from pipelines.access.principals import Principal, Role
-from pipelines.api import security
+from pipelines.api import security, vitals
 from pipelines.api.app import create_app
 from pipelines.api.desk import Desk
 from pipelines.api.pages.glance import Glance
 from pipelines.api.vitals import Ready, Vitals
+from pipelines.errors import TransientError
 from pipelines.jobs.health import SERVICES, Answer, Examined, Health
 from pipelines.metrics_endpoint import Latest
 from pipelines.settings import Settings
@@ -97,13 +99,13 @@ class Site(World):
         app = _built(self.config.api_origins, self.desk)
         app.state.desk, app.state.recent = self.desk(), security.Recent()
         app.state.vitals, app.state.glance = Vitals(lambda: self.looks), Glance(lambda: self.standing)
-        app.state.ready = Ready(self._missing)
+        app.state.ready = Ready({name: partial(self._ask, name) for name in ("postgres", "redis")})
         app.state.latest = Latest(lambda: b"organism_up 1\n")
         return app
 
-    def _missing(self) -> tuple[str, ...]:
-        away = {its.service for its in self.looks.answers if its.health is not Health.UP}
-        return tuple(name for name in ("postgres", "redis") if name in away)
+    def _ask(self, service: str) -> None:
+        if vitals.of(self.looks, service).health is not Health.UP:
+            raise TransientError(f"{service} is away")
 
 
 _APPS: dict[str, FastAPI] = {}

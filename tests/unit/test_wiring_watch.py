@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,7 +14,9 @@ from alerts.dispatch import Dispatcher
 from alerts.fallback import Fallback
 from alerts.model import Code, Severity
 from pipelines import settings, status, wiring, wiring_watch
-from pipelines.errors import InvalidInput, PermanentError
+from pipelines.embedded import locks
+from pipelines.embedded.place import Place
+from pipelines.errors import PermanentError
 from pipelines.jobs import resources
 from tests.support.fakes_alerts import DOWN, NOW, problem
 from tests.support.make import raising
@@ -91,8 +94,9 @@ def test_prefect_is_where_its_own_variables_say(monkeypatch: pytest.MonkeyPatch)
         assert watched.sources.pool == "ours" and watched.sources.orchestrator is not None
         assert watched.sources.orchestrator.url_of("r") == "http://prefect:4200/runs/flow-run/r"
     monkeypatch.setenv("PREFECT_API_URL", "prefect:4200")
-    with pytest.raises(InvalidInput, match="PREFECT_API_URL"), wiring_watch.watching(settings.load()):
-        pass
+    with wiring_watch.watching(settings.load()) as watched:  # told as a server that is away, and the rest is watched
+        assert watched.sources.orchestrator is not None
+        assert "PREFECT_API_URL is not a URL" in str(watched.sources.orchestrator.healthy())
 
 
 def test_alerts_are_kept_on_the_server_that_is_named_else_in_the_state_directory(
@@ -167,3 +171,23 @@ def test_the_status_starts_servers_for_its_look_if_it_is_told_to(
     monkeypatch.setattr(wiring_watch, "watching", lambda _: nullcontext(SimpleNamespace(stopped=bool(at_work))))
     assert status.main(["--start", "--json"]) == 0
     assert "stopped" in capsys.readouterr().out and at_work == []
+
+
+def test_embedded_servers_that_a_program_holds_and_nobody_looks_after_are_away(tmp_path: Path) -> None:
+    """Their supervisor was killed under an API, say: before, the watch called that a rest between two runs."""
+    place = Place(tmp_path / "state")
+    place.lock("clients").parent.mkdir(parents=True)
+    held = locks.open_lock(place.lock("clients"))
+    assert locks.take(held, shared=True)
+    with wiring_watch.watching(settings.load()) as watched:
+        assert not watched.stopped
+        assert set(watched.sources.away) == {"graph", "postgres", "redis"}
+        assert "any other command starts it again" in watched.sources.away["redis"]
+    looks_after = locks.open_lock(place.lock("supervisor"))
+    assert locks.take(looks_after, shared=False)
+    with wiring_watch.watching(settings.load()) as watched:
+        assert watched.stopped, "they are being started"
+    for each in (held, looks_after):
+        os.close(each)
+    with wiring_watch.watching(settings.load()) as watched:
+        assert watched.stopped
