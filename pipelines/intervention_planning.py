@@ -38,7 +38,7 @@ def run_once(config: Settings, step: steps.Step, origin: Origin, parameters: Par
         with ExitStack() as stack:
             found = going.step(planning.plan_interventions, wanted, _table(config, going, stack))
         told = on_demand.kept(planning.words(found), secrets_of(config))
-        going.record.result({**planning.numbers(found), "words": told})
+        going.record.result({**planning.numbers(found), "words": told, "k": config.min_group_size})
         return found
 
     return account.run(config, flows.PLANNING.name, origin, step, body)

@@ -40,7 +40,7 @@ def run_once(config: Settings, step: steps.Step, origin: Origin, parameters: Par
         with ExitStack() as stack:
             found = going.step(job.check_policy, wanted, library(config, going, stack))
         told = on_demand.kept(job.words(found), secrets_of(config))
-        going.record.result({**job.numbers(found), "words": told})
+        going.record.result({**job.numbers(found), "words": told, "k": config.min_group_size})
         return found
 
     return account.run(config, flows.POLICY.name, origin, step, body)

@@ -15,7 +15,7 @@ from pipelines import command, settings, wiring, wiring_watch
 from pipelines.errors import OrganismError
 from pipelines.evidence import State
 from pipelines.interventions.policy import halted_words
-from pipelines.jobs import facts, prefect_view
+from pipelines.jobs import facts, on_demand, prefect_view
 from pipelines.jobs.facts import Sources
 from pipelines.jobs.flows import BY_NAME
 from pipelines.jobs.ingest import utc_now
@@ -67,7 +67,7 @@ def standing(config: Settings, watched: wiring_watch.Watched) -> Standing:
     now, sources = utc_now(), watched.sources
     view = prefect_view.look(sources.orchestrator, sources.pool, now) if sources.orchestrator else None
     seen = facts.gather(sources, wiring_watch.machine(config), now, view)
-    runs, figures = _runs(sources, now)
+    runs, figures = _runs(sources, now, config.min_group_size)
     proposals, halted = _proposals(config, watched.postgres)
     return Standing(
         facts=seen,
@@ -79,13 +79,14 @@ def standing(config: Settings, watched: wiring_watch.Watched) -> Standing:
     )
 
 
-def _runs(sources: Sources, now: datetime) -> tuple[list[Run], list[FlowFigures]]:
-    """The last runs, among them the last of each flow; and the figures of a day."""
+def _runs(sources: Sources, now: datetime, k: int) -> tuple[list[Run], list[FlowFigures]]:
+    """The last runs as they may be shown today, among them the last of each flow; and the figures of a day."""
     try:
         if (ledger := sources.ledger) is not None:
             found = {run.id: run for run in ledger.find(limit=_LOOKED_AT)}
             found |= {run.id: run for name in BY_NAME for run in ledger.find(flow_name=name, limit=_OF_EACH)}
-            return sorted(found.values(), key=lambda run: -run.id), ledger.figures(now - _DAY, now)
+            shown = [on_demand.as_fit(run, k) for _, run in sorted(found.items(), reverse=True)]
+            return shown, ledger.figures(now - _DAY, now)
     except OrganismError:  # the facts say it already
         pass
     return [], []

@@ -9,6 +9,7 @@ from itertools import chain
 from pipelines.api import shapes
 from pipelines.api.desk import Desk
 from pipelines.api.shapes import FlowFigures, Related, RunDetailed, RunMetrics, RunReport
+from pipelines.jobs import on_demand
 from pipelines.jobs.flows import BY_NAME
 from pipelines.ports import Ledger
 from pipelines.privacy.traces import guard, mask
@@ -38,6 +39,7 @@ _TO_DO: dict[ErrorKind, str] = {
 
 def detailed(desk: Desk, run: Run) -> RunDetailed:
     asked = desk.postgres().requests.of(run.run_id)
+    run = on_demand.as_fit(run, desk.config.min_group_size)  # a cancellation has it from the ledger
     return shapes.run_detailed(run, asked.retry_of if asked else None)
 
 
@@ -96,6 +98,7 @@ def report(desk: Desk, run: Run, words: Sequence[str] = ()) -> RunReport:
         run=shapes.run_detailed(run, request.retry_of if request else None),
         numbers={name: float(n) for name, n in run.result.items() if isinstance(n, int | float)},
         words=shapes.told(list(words)),
+        withheld=run_words.withheld(run),
         related=[_related(*each) for each in related(desk.ledger, run, request.retry_of if request else None)],
     )
 
@@ -162,6 +165,8 @@ def page(told: RunReport, run: Run, now: datetime, forbidden: Iterable[str]) -> 
         parts.append(tag("p", tag("b", "What to do: "), told.to_do))
     if told.words:
         parts += [tag("h2", "What it says"), *(tag("p", line) for line in told.words)]
+    if told.withheld:
+        parts.append(tag("p", told.withheld))
     if told.numbers:
         parts += [
             tag("h2", "Numbers"),

@@ -26,7 +26,7 @@ from pipelines.api.shapes import (
     RunReport,
     RunStarted,
 )
-from pipelines.jobs import operating, startable
+from pipelines.jobs import on_demand, operating, startable
 from pipelines.jobs.flows import BY_NAME, Flow
 from pipelines.jobs.operating import Started
 from pipelines.jobs.startable import Parameter
@@ -52,15 +52,15 @@ def list_flows(
     before: Before = None,
 ) -> FlowsAndRuns:
     """Every flow type with its schedule, deployment, parameters and last run; and runs, the newest first."""
-    ledger = its.ledger
-    found = ledger.find(
+    k = its.config.min_group_size
+    found = its.ledger.find(
         pattern=flow, statuses=status or (), since=since, until=until, limit=limit + 1, before_id=before
     )
     asked = {"flow": flow, "status": [s.value for s in status] if status else None}
     asked |= {"since": _text(since), "until": _text(until)}
     return FlowsAndRuns.model_construct(
-        flows=[_flow(its_flow, ledger) for its_flow in BY_NAME.values()],
-        runs=[shapes.run_shown(run) for run in found[:limit]],
+        flows=[_flow(its_flow, its.ledger, k) for its_flow in BY_NAME.values()],
+        runs=[shapes.run_shown(on_demand.as_fit(run, k)) for run in found[:limit]],
         next=runs.next_page(_PATH, asked, found, limit),
     )
 
@@ -69,7 +69,7 @@ def _text(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-def _flow(its: Flow, ledger: Ledger) -> FlowShown:
+def _flow(its: Flow, ledger: Ledger, k: int) -> FlowShown:
     last = next(iter(ledger.find(flow_name=its.name, limit=1)), None)
     return FlowShown.model_construct(
         flow_type=its.name,
@@ -81,7 +81,7 @@ def _flow(its: Flow, ledger: Ledger) -> FlowShown:
         command=its.again,
         startable=its.name in startable.STARTABLE,
         parameters=[_parameter(*each) for each in startable.STARTABLE.get(its.name, {}).items()],
-        last_run=shapes.run_shown(last) if last else None,
+        last_run=shapes.run_shown(on_demand.as_fit(last, k)) if last else None,
     )
 
 
@@ -144,7 +144,7 @@ def run_status(flow_id: RunId, its: The) -> RunDetailed:
 def run_logs(flow_id: RunId, its: The, limit: runs.Limit = 50) -> Logs:
     """The last lines, oldest first: from Prefect, or from the run's own process. Where there are none, its account."""
     run = runs.must_get(its, flow_id)
-    lines = operating.logs(its.operating(), run.run_id, limit)
+    lines = hearing.lines(its, run, limit)
     shown = [LineShown(at=line.at, level=line.level, text=shapes.told(line.text)) for line in lines]
     return Logs.model_construct(workflow_id=run.id, run_id=run.run_id, lines=shown)
 

@@ -42,7 +42,7 @@ class Ready(Shape):
 def health_of_all(its: Of) -> HealthOfAll:
     """Prefect server, work pool, workers, Redis, graph, PostgreSQL, disk, memory, stream: each up, degraded, down or absent.
 
-    Without PostgreSQL nobody can be known anew: who was let in during the last quarter of an hour is told nevertheless.
+    Without PostgreSQL nobody can be known anew: who was let in during the last two minutes is told nevertheless.
     A service that hangs keeps nobody waiting: after two seconds the last look is told, with its age.
     """
     seen = its.now()

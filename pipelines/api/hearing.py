@@ -13,9 +13,10 @@ from pipelines.api import security
 from pipelines.api.desk import Desk
 from pipelines.api.problems import Problem
 from pipelines.api.security import Note
-from pipelines.jobs import operating, startable
-from pipelines.jobs.flows import PLANNING, POLICY
-from pipelines.jobs.operating import Started
+from pipelines.jobs import on_demand, operating, startable
+from pipelines.jobs.flows import PLANNING
+from pipelines.jobs.operating import Line, Started
+from pipelines.report import run_words
 from pipelines.runs import Run
 
 _WORDS = "words"
@@ -25,11 +26,9 @@ _OF_PROPOSALS = frozenset({Role.VIEWER, Role.APPROVER})  # as proposals
 
 def readers(flow: str, parameters: Mapping[str, Any]) -> frozenset[Role] | None:
     """Any one of them may hear it; None: it is for all who may look at runs."""
-    if flow == PLANNING.name:
-        return _OF_TEAMS
-    if flow != POLICY.name or parameters.get("document"):
+    if not on_demand.speaks_of_groups(flow, parameters):
         return None
-    return _OF_PROPOSALS if parameters.get("proposal") else _OF_TEAMS
+    return _OF_PROPOSALS if flow != PLANNING.name and parameters.get("proposal") else _OF_TEAMS
 
 
 def unworded(run: Run) -> dict[str, Any]:
@@ -44,6 +43,13 @@ def words_for(who: Principal, run: Run) -> list[str]:
     may = readers(run.flow_name, run.parameters)
     found = run.result.get(_WORDS, []) if may and may & who.roles else []
     return [str(line) for line in found]
+
+
+def lines(its: Desk, run: Run, limit: int) -> list[Line]:
+    """What it wrote. It counts as it goes, so of a run whose numbers are not told any more its lines are not either."""
+    if why := run_words.withheld(run):
+        return [Line(run.created_at, "INFO", why)]
+    return operating.logs(its.operating(), run.run_id, limit)
 
 
 def insist_may_start(who: Principal, flow: str, parameters: Mapping[str, Any]) -> None:

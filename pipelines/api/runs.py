@@ -11,6 +11,7 @@ from fastapi import Path, Query
 from pipelines.api.desk import Desk
 from pipelines.api.problems import Problem, absent
 from pipelines.api.shapes import LARGEST_ID
+from pipelines.jobs import on_demand
 from pipelines.ports import Ledger
 from pipelines.runs import Run
 
@@ -30,13 +31,13 @@ Before = Annotated[
 
 
 def must_get(desk: Desk, run_id: str) -> Run:
-    """Raises Problem: 404."""
+    """The run as it may be shown today. Raises Problem: 404."""
     if "\0" in run_id:  # no store can be asked for it
         raise no_run()
     found = by_number(desk.ledger, run_id) if run_id.isascii() and run_id.isdigit() else desk.ledger.get(run_id)
     if found is None:
         raise no_run()
-    return found
+    return on_demand.as_fit(found, desk.config.min_group_size)
 
 
 def by_number(ledger: Ledger, text: str) -> Run | None:

@@ -35,7 +35,8 @@ _LEAST_FIRST = (Role.VIEWER, Role.ANALYST, Role.OPERATOR, Role.APPROVER, Role.AD
 _WHILE_AWAY = frozenset({"/workflows/health", "/"})
 #: Of a note in the audit log: characters of a text, parts of a list.
 _LONGEST_NOTE, _MOST_NOTED = 200, 20
-_REMEMBERED, _MOST = timedelta(minutes=15), 1_000
+#: A restart of PostgreSQL, and no longer: who is disabled by a command meanwhile or just before is still let in for so long.
+_REMEMBERED, _MOST = timedelta(minutes=2), 1_000
 
 
 async def guard(request: Request, its: Desk = Depends(desk)) -> None:  # noqa: B008  # how FastAPI is told
@@ -187,7 +188,10 @@ def _noted(value: Any, forbidden: tuple[str, ...]) -> Any:
 
 
 class Recent:
-    """Who was let in lately, by a digest of what they showed. In this process, and asked only while PostgreSQL is away."""
+    """Who was let in lately, by a digest of what they showed. In this process, and asked only while PostgreSQL is away.
+
+    It forgets whom this process refused or logged out. Of a key revoked or a user disabled elsewhere it cannot know.
+    """
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[Principal, datetime]] = {}

@@ -115,7 +115,7 @@ class DatabaseRecord(Shape):
     id: int
     flow_name: str
     deployment_name: str | None
-    result: dict[str, Any]
+    result: dict[str, Any] = Field(description="as in RunShown")
     error: str | None
 
 
@@ -159,7 +159,10 @@ class RunShown(Execution):
     attempts: int
     error: str | None
     error_kind: str | None
-    result: dict[str, Any]
+    result: dict[str, Any] = Field(
+        description="what it counted; of what may not be told any more only `withheld`, the reason",
+        examples=[{"planned": 1, "candidates": 5, "k": 5}],
+    )
 
 
 class RunDetailed(RunShown):
@@ -273,6 +276,9 @@ class RunReport(Shape):
         default_factory=list,
         description="of intervention_planning and policy_check: what it says of the team (to analysts) or of the proposal"
         " (to viewers and approvers); the reading is noted",
+    )
+    withheld: str | None = Field(
+        None, description="why neither numbers nor words are told: it spoke of a group under a smaller k than today's"
     )
     related: list[Related]
 

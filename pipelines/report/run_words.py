@@ -9,6 +9,8 @@ from pipelines.privacy.traces import mask
 from pipelines.report import figures
 from pipelines.runs import ErrorKind, Run, Status
 
+#: In a result in place of all that a run told and that is not told any more: why not.
+WITHHELD = "withheld"
 #: By flow: what counts, with its word for one; and what is said where nothing of it came about.
 _COUNTS: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "incremental": (
@@ -48,8 +50,16 @@ def in_short(run: Run) -> str:
         return " ".join(mask(run.error).split())
     if run.status is not Status.COMPLETED:
         return ""
+    if WITHHELD in run.result:
+        return f"not shown: {run.result[WITHHELD]}"
     say = _SAY.get(run.flow_name)
     return say(run) if say else ", ".join(_counts(run)) or _NOTHING.get(run.flow_name, "")
+
+
+def withheld(run: Run) -> str | None:
+    """Why its numbers and words are not told any more, as a sentence; None where they are."""
+    why = run.result.get(WITHHELD)
+    return f"Its numbers and words are not shown: {why}." if why else None
 
 
 def outcome(run: Run) -> str:

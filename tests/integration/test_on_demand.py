@@ -155,7 +155,7 @@ class TestPolicy:
         found, row = office.run("policy_check", "--proposal", office.made)
         assert (found["rules"], found["passed"], found["codes"]) == (15, 15, [])
         assert row is not None and row.status is Status.COMPLETED
-        assert {name: row.result[name] for name in ("rules", "refused")} == {"rules": 15, "refused": 0}
+        assert {name: row.result[name] for name in ("rules", "refused", "k")} == {"rules": 15, "refused": 0, "k": 5}
         assert row.steps[0].counts == {"rules": 15, "passed": 15, "refused": 0}
         assert office.proposals() == before
 
@@ -203,7 +203,7 @@ class TestPlanning:
         assert found["words"][1].startswith("in: quiet_hours from 2026-03-02")
         assert f"stands as proposal {office.made}" in found["words"][1]
         assert row is not None and row.status is Status.COMPLETED
-        assert (row.result["planned"], row.result["words"]) == (1, found["words"])
+        assert (row.result["planned"], row.result["words"], row.result["k"]) == (1, found["words"], 5)
         assert row.steps[0].counts["candidates"] == 5
         assert office.proposals() == before
 

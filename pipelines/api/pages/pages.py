@@ -23,7 +23,7 @@ from pipelines.api.security import Note, asks, log_in, log_out, principal
 from pipelines.errors import OrganismError, Refused
 from pipelines.interventions.policy import halted_words
 from pipelines.interventions.proposal import Choice
-from pipelines.jobs import deciding, operating, startable
+from pipelines.jobs import deciding, on_demand, operating, startable
 from pipelines.jobs.flows import BY_NAME
 from pipelines.privacy.traces import guard
 from pipelines.runs import ENDED, Mode, Status
@@ -145,7 +145,7 @@ def runs(its: Its, visitor: Visiting, flow: str = "", before: str = "") -> Respo
     chosen, last = flow if flow in BY_NAME else "", int(before) if _is_number(before) else None
     found = its.ledger.find(flow_name=chosen or None, before_id=last, limit=_A_PAGE + 1)
     values = views.list_of_runs(
-        found,
+        [on_demand.as_fit(run, its.config.min_group_size) for run in found],
         visitor,
         its.clock(),
         flows=list(BY_NAME),
@@ -169,7 +169,7 @@ def run(run_id: str, its: Its, visitor: Visiting) -> Response:
 @router.get("/runs/{run_id}/logs")
 def logs(run_id: str, its: Its, visitor: Visiting) -> Response:
     found = must_get(its, run_id)
-    lines = operating.logs(its.operating(), found.run_id, _LINES)
+    lines = hearing.lines(its, found, _LINES)
     return _drawn(its, "logs", visitor=visitor, here="/runs", run=found, lines=lines)
 
 

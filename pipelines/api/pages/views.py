@@ -372,8 +372,8 @@ def counted(counts: Mapping[str, object]) -> str:
 
 def story(its: Run, told: RunReport) -> list[str]:
     """The run in sentences: how it was asked for, how it ended, what it did, and what to make of it."""
-    did = run_words.in_short(its) if its.status is Status.COMPLETED else ""
-    sentences = (told.asked, told.ending, f"It told: {did}." if did else "", told.to_do or "")
+    did = run_words.in_short(its) if its.status is Status.COMPLETED and not told.withheld else ""
+    sentences = (told.asked, told.ending, f"It told: {did}." if did else "", told.withheld or "", told.to_do or "")
     return [sentence for sentence in sentences if sentence]
 
 

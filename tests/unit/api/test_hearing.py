@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.access.principals import Principal, Role
 from pipelines.api import hearing
-from pipelines.runs import ErrorKind, Mode, Status
-from tests.support.api_app import Client, Site
+from pipelines.runs import ErrorKind, Mode, RunStep, Status
+from tests.support.api_app import Client, Site, site
 from tests.support.fakes_proposals import NOW
 
 SAID = "in: quiet_hours: after_hours_share -0.12 (95 % interval -0.2 to -0.04)"
@@ -34,10 +35,15 @@ SHOWN = (
 )
 
 
-def said(its: Site, flow: str, parameters: Mapping[str, Any], status: Status = Status.COMPLETED) -> str:
+def said(
+    its: Site, flow: str, parameters: Mapping[str, Any], status: Status = Status.COMPLETED, k: int | None = 5
+) -> str:
+    """k: under which it was told; None: nobody noted it, as in the first versions."""
     its.ledger.begin(flow, "r-1", Mode.DIRECT, NOW, parameters=dict(parameters))
+    its.ledger.note_step("r-1", RunStep("tell", 0, Status.COMPLETED, 1, NOW, 1.0, counts={"planned": 7301}))
     why = {"error": "the graph is away", "error_kind": ErrorKind.TRANSIENT} if status is Status.FAILED else {}
-    its.ledger.close("r-1", status, NOW, result={"planned": 1, "codes": ["NOT_CREDIBLE"], "words": [SAID]}, **why)
+    result = {"planned": 7301, "codes": ["NOT_CREDIBLE"], "words": [SAID]} | ({"k": k} if k else {})
+    its.ledger.close("r-1", status, NOW, result=result, **why)
     return "r-1"
 
 
@@ -61,7 +67,7 @@ def test_nobody_hears_the_words_where_runs_are_shown(its: Site, client: Client, 
 def test_numbers_and_codes_are_for_all_who_look(its: Site, client: Client) -> None:
     run = said(its, "intervention_planning", PLAN)
     shown = client.by("operator").get(f"/workflows/flows/{run}/status").json()["result"]
-    assert shown == {"planned": 1, "codes": ["NOT_CREDIBLE"]}
+    assert shown == {"planned": 7301, "codes": ["NOT_CREDIBLE"], "k": 5}
 
 
 @pytest.mark.parametrize(
@@ -96,6 +102,61 @@ def test_words_that_cannot_be_noted_are_not_told(its: Site, client: Client) -> N
 def test_words_of_services_and_of_documents_stay_for_all_who_look(its: Site, client: Client) -> None:
     assert heard(client.by("viewer"), f"/workflows/flows/{said(its, 'health_monitoring', {})}/status")
     assert hearing.readers("policy_check", OF_DOCUMENT) is None
+
+
+#: Of what `said` says, what must not be in an answer.
+TELLS = ("7,301", "7301", "NOT_CREDIBLE", "after_hours_share")
+
+
+def told(its: Site, who: str, path: str) -> list[str]:
+    answer = Client(its.whole(), who).get(path)
+    assert answer.status_code == 200, answer.text
+    return [part for part in TELLS if part in answer.text]
+
+
+@pytest.mark.parametrize(("flow", "parameters"), [("intervention_planning", PLAN), ("policy_check", OF_PROPOSAL)])
+@pytest.mark.parametrize("k", [5, None])
+def test_what_was_told_under_a_smaller_k_is_told_to_nobody_again(
+    tmp_path: Path, flow: str, parameters: dict[str, Any], k: int | None
+) -> None:
+    with site(tmp_path, min_group_size=8) as its:
+        run = said(its, flow, parameters, k=k)
+        its.let_in("all", *Role)
+        for path in (*SHOWN, "/workflows/flows/{id}/report", "/workflows/flows/{id}/report?format=html"):
+            assert told(its, "all", path.format(id=run)) == [], path
+        assert its.audit.rows == []  # nobody has read it
+
+
+@pytest.mark.parametrize("path", ["status", "logs", "metrics", "report"])
+def test_under_the_same_k_it_is_told(its: Site, path: str) -> None:
+    """What the test above looks for is there to be found."""
+    run = said(its, "intervention_planning", PLAN)
+    its.let_in("all", *Role)
+    assert told(its, "all", f"/workflows/flows/{run}/{path}") != []
+
+
+def test_why_it_is_not_told_is_said(tmp_path: Path) -> None:
+    with site(tmp_path, min_group_size=8) as its:
+        run, client = said(its, "intervention_planning", PLAN), Client(its.whole(), "viewer")
+        report = client.get(f"/workflows/flows/{run}/report").json()
+        assert "under a smaller k" in report["withheld"] and report["numbers"] == {} and report["words"] == []
+        assert set(report["run"]["result"]) == {"withheld"}
+        for page in ("/runs", "/runs/1", "/runs/1/logs", f"/workflows/flows/{run}/report?format=html"):
+            assert "under a smaller k" in client.get(page).text, page
+
+
+def test_of_a_failure_the_error_is_told_whatever_k_is(tmp_path: Path) -> None:
+    with site(tmp_path, min_group_size=8) as its:
+        run = said(its, "intervention_planning", PLAN, Status.FAILED)
+        its.let_in("all", *Role)
+        assert told(its, "all", f"/runs/{run}") == []
+        assert "the graph is away" in Client(its.whole(), "all").get(f"/runs/{run}").text
+
+
+def test_a_check_of_a_document_and_of_services_is_told_whatever_k_is(tmp_path: Path) -> None:
+    for flow, parameters in (("policy_check", OF_DOCUMENT), ("health_monitoring", {})):
+        with site(tmp_path, min_group_size=8) as its:
+            assert told(its, "viewer", f"/workflows/flows/{said(its, flow, parameters, k=None)}/status") != []
 
 
 @pytest.mark.parametrize(

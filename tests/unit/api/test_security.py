@@ -11,6 +11,7 @@ from pipelines.access.limits import LIMITS
 from pipelines.access.principals import Kind, Principal, Role
 from pipelines.api.pages.session import csrf
 from pipelines.api.security import COOKIE, Recent
+from pipelines.api.table import TABLE
 from pipelines.errors import TransientError
 from tests.support.api_app import BEARER, Client, Site, examined, site
 from tests.support.fakes_proposals import NOW, proposal
@@ -131,8 +132,26 @@ def test_who_is_no_longer_let_in_is_not_let_in_while_postgres_is_away(its: Site,
     assert app.get("/workflows/health").status_code == 503
 
 
+def test_who_was_disabled_by_a_command_is_told_of_services_for_two_minutes_and_of_nothing_else(its: Site) -> None:
+    app = Client(its.whole(), "viewer")
+    assert app.get("/workflows/health").status_code == 200
+    its.access.who = raising(TransientError("postgres db:5432: away"))  # type: ignore[method-assign]
+    its.now += timedelta(seconds=119)
+    told = app.get("/workflows/health")
+    assert told.status_code == 200 and set(told.json()) == {"status", "services", "age_s"}
+    assert _still_answered(app) == {"/workflows/health", "/"}
+    its.now += timedelta(seconds=1)
+    assert _still_answered(app) == set()
+
+
+def _still_answered(app: Client) -> set[str]:
+    """Of the routes to read that take no id and are not public, those that let them in."""
+    paths = [path for (method, path), its in TABLE.items() if method == "GET" and not its.public and "{" not in path]
+    return {path for path in paths if app.get(path).status_code != 503}
+
+
 def test_who_was_known_is_not_known_beyond_their_own_end() -> None:
-    recent, ends = Recent(), NOW + timedelta(minutes=5)
+    recent, ends = Recent(), NOW + timedelta(minutes=1)
     recent.note("a.b", Principal("anna", frozenset(), "token_1", Kind.TOKEN, ends), NOW)
     assert recent.who("a.b", ends - timedelta(seconds=1)) and recent.who("a.b", ends) is None
 
@@ -148,8 +167,8 @@ def test_a_fresh_login_has_no_fresh_allowance(its: Site, client: Client) -> None
 def test_who_was_known_is_forgotten_after_a_while() -> None:
     recent, who = Recent(), Principal("anna", frozenset(), "key_1")
     recent.note("a.b", who, NOW)
-    assert recent.who("a.b", NOW + timedelta(minutes=14)) == who
-    assert recent.who("a.b", NOW + timedelta(minutes=15)) is None and recent.who("c.d", NOW) is None
+    assert recent.who("a.b", NOW + timedelta(seconds=119)) == who
+    assert recent.who("a.b", NOW + timedelta(minutes=2)) is None and recent.who("c.d", NOW) is None
     for n in range(1_100):
         recent.note(str(n), who, NOW)
     assert len(recent._known) <= 1_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from pipelines import policy_check as policy_check_command
 from pipelines import steps
 from pipelines.errors import InvalidInput, Refused
 from pipelines.jobs import health, on_demand, planning, policy_check, startable
+from pipelines.runs import Mode, Run, RunStep, Status
+from tests.support.make import NOW
 
 
 def test_each_of_their_steps_has_a_retry_policy() -> None:
@@ -29,6 +32,30 @@ def test_a_person_or_a_secret_is_never_kept(leak: str) -> None:
         on_demand.kept(["fine", f"said {leak}"], ["hunter2-the-secret"])
     assert caught.value.code == "LEAK"
     assert leak not in str(caught.value)
+
+
+def a_plan(k: int | None, **changes: Any) -> Run:
+    step = RunStep("plan_interventions", 0, Status.COMPLETED, 1, NOW, 1.0, counts={"planned": 1})
+    result = {"planned": 1, "words": ["Sales: -0.1"]} | ({"k": k} if k else {})
+    made = Run(1, "intervention_planning", "r-1", Status.COMPLETED, Mode.DIRECT, NOW, result=result, steps=(step,))
+    return replace(made, **changes)
+
+
+def test_a_plan_is_told_again_as_long_as_k_is_not_larger() -> None:
+    for told_under, now in ((5, 5), (8, 5), (8, 8)):
+        assert on_demand.as_fit(a_plan(told_under), now) == a_plan(told_under)
+
+
+@pytest.mark.parametrize("told_under", [5, None])
+def test_under_a_larger_k_neither_words_nor_numbers_are(told_under: int | None) -> None:
+    shown = on_demand.as_fit(a_plan(told_under), 8)
+    assert set(shown.result) == {"withheld"} and not shown.steps[0].counts
+    assert on_demand.as_fit(shown, 8) == shown
+
+
+def test_of_a_run_that_told_nothing_nothing_is_withheld() -> None:
+    refused = a_plan(None, status=Status.CANCELLED, result={}, steps=())
+    assert on_demand.as_fit(refused, 8) == refused
 
 
 DOCUMENT = '{"from": "canary@example.org"}'

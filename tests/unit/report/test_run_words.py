@@ -49,6 +49,7 @@ def run(flow: str, result: dict[str, Any], status: Status = Status.COMPLETED, **
         ("policy_check", {"rules": 5, "passed": 4, "refused": 1, "codes": ["COOLDOWN"]}, "1 of 5 rules says no"),
         ("policy_check", {"rules": 5, "passed": 5, "refused": 0}, "all 5 rules pass"),
         ("intervention_planning", {"planned": 0, "candidates": 5, "effort": 3}, "planned 0 of 5"),
+        ("intervention_planning", {"withheld": "k was smaller"}, "not shown: k was smaller"),
         ("watch", {"problems": 1, "codes": ["STORE_DOWN"]}, "1 problem: STORE_DOWN"),
         ("of later", {"anything": 3}, ""),
     ],
