@@ -212,7 +212,7 @@ def no_improvement(proposal: Proposal, context: Context) -> RuleRefusal | None:
         return RuleRefusal("NO_IMPROVEMENT", words, f"ORGANISM_BETTER={measure}=more, or {measure}=less")
     if min(better * expected.ci[0], better * expected.ci[1]) > 0:
         return None
-    words = f"the interval of the expected effect on {expected.metric} does not lie wholly on the good side"
+    words = f"the interval of the expected effect on {measure} does not lie wholly on the good side"
     return RuleRefusal("NO_IMPROVEMENT", words, "evidence that it helps")
 
 

@@ -303,7 +303,9 @@ def explained(refusal: RuleRefusal, finding: Finding) -> RuleRefusal:
     """The refusal of weak evidence with what this finding says about it."""
     if refusal.rule != "NOT_CREDIBLE":
         return refusal
-    words = refusal.words + (": " + "; ".join(finding.reasons) if finding.reasons else "")
+    words = refusal.words + (
+        ": " + "; ".join(reason.rstrip(".") for reason in finding.reasons) if finding.reasons else ""
+    )
     unblocks = refusal.unblocks
     if finding.enough_on:
         unblocks += f", enough on {finding.enough_on}"

@@ -92,4 +92,4 @@ def _refusals(refusals: Iterable[RuleRefusal]) -> Iterable[Markup]:
 
 def refusal_item(refusal: RuleRefusal) -> Markup:
     unblocks = (" ", tag("b", "What would change that: "), refusal.unblocks) if refusal.unblocks else ()
-    return tag("li", refusal.words, *unblocks)
+    return tag("li", f"{refusal.words.rstrip('.')}.", *unblocks)
