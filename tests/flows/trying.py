@@ -41,7 +41,13 @@ class Pool:
         return [line for line in self.diary.read_text().splitlines() if what in line] if self.diary.exists() else []
 
     def post(self, path: str, **body: Any) -> Any:
-        answer = httpx.post(f"{self.api}{path}", json=body, timeout=20)
+        """A server on SQLite that is busy says 503 and has done nothing: it is asked again, as Prefect's client does."""
+
+        def asked() -> list[httpx.Response]:
+            answer = httpx.post(f"{self.api}{path}", json=body, timeout=20)
+            return [] if answer.status_code == 503 else [answer]
+
+        (answer,) = wait_until(asked, 60, "a server that has time")
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
