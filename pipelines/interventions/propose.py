@@ -303,9 +303,8 @@ def explained(refusal: RuleRefusal, finding: Finding) -> RuleRefusal:
     """The refusal of weak evidence with what this finding says about it."""
     if refusal.rule != "NOT_CREDIBLE":
         return refusal
-    words = refusal.words + (
-        ": " + "; ".join(reason.rstrip(".") for reason in finding.reasons) if finding.reasons else ""
-    )
+    said = "; ".join(reason.rstrip(".") for reason in finding.reasons)
+    words = f"{refusal.words}: {said}" if said else refusal.words
     unblocks = refusal.unblocks
     if finding.enough_on:
         unblocks += f", enough on {finding.enough_on}"
@@ -389,13 +388,5 @@ class Saved:
 def counted(done: Changes, expired: int) -> Saved:
     wanted = [*done.fresh, *(new for _, new in done.revised), *done.unchanged]
     states = [p.state for p in wanted]
-    return Saved(
-        len(done.fresh),
-        len(done.revised),
-        len(done.unchanged),
-        len(done.stale),
-        expired,
-        states.count(State.PENDING_APPROVAL),
-        states.count(State.SHADOW),
-        states.count(State.BLOCKED),
-    )
+    changed = len(done.fresh), len(done.revised), len(done.unchanged), len(done.stale), expired
+    return Saved(*changed, *(states.count(its) for its in (State.PENDING_APPROVAL, State.SHADOW, State.BLOCKED)))
