@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from urllib.parse import urlsplit, urlunsplit
+from contextlib import closing, contextmanager
 
-from tests.support.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxy, server_of, through
 
 
 class Cuttable(TcpProxy):
@@ -37,10 +36,5 @@ class Cuttable(TcpProxy):
 @contextmanager
 def cuttable(url: str) -> Iterator[tuple[Cuttable, str]]:
     """A proxy in front of the server of a URL, and the URL that goes through it."""
-    parts = urlsplit(url)
-    proxy = Cuttable(parts.hostname or "127.0.0.1", parts.port or 0)
-    user, at, _ = parts.netloc.rpartition("@")
-    try:
-        yield proxy, urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}"))
-    finally:
-        proxy.close()
+    with closing(Cuttable(*server_of(url))) as proxy:
+        yield proxy, through(proxy, url)

@@ -10,7 +10,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import urlsplit, urlunsplit
@@ -172,13 +172,19 @@ class TcpProxy:
 @contextmanager
 def proxied(url: str) -> Iterator[tuple[TcpProxy, str]]:
     """A proxy in front of the server of a URL, and the URL that goes through it."""
+    with closing(TcpProxy(*server_of(url))) as proxy:
+        yield proxy, through(proxy, url)
+
+
+def server_of(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
-    proxy = TcpProxy(parts.hostname or "127.0.0.1", parts.port or 0)
+    return parts.hostname or "127.0.0.1", parts.port or 0
+
+
+def through(proxy: TcpProxy, url: str) -> str:
+    parts = urlsplit(url)
     user, at, _ = parts.netloc.rpartition("@")
-    try:
-        yield proxy, urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}"))
-    finally:
-        proxy.close()
+    return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}"))
 
 
 def wait_for(trap: Trap) -> None:
