@@ -145,6 +145,10 @@ def publish(site: Site, events: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def at_work(run_id: str) -> list[psutil.Process]:
+    return [p for p in psutil.process_iter() if _holds(is_of(run_id), p)]
+
+
 def is_of(run_id: str) -> Callable[[psutil.Process], bool]:
     return lambda p: p.cmdline()[-3:] == ["-m", "pipelines.started", run_id]
 
@@ -157,7 +161,7 @@ def directly(folder: Path) -> list[str]:
     with api_site.running(folder, **_GENEROUS) as site:
         scene = Scene(site)
         run = scene.begin()
-        scene.kill([p for p in psutil.process_iter() if _holds(is_of(run), p)])
+        scene.kill(at_work(run))
         scene.follow("direct mode, kill -9 of the run", run, "failed")
         scene.drains()
         run = scene.begin()
@@ -166,6 +170,14 @@ def directly(folder: Path) -> list[str]:
     with api_site.running(folder, known=site, **_GENEROUS) as later:
         after = Scene(later, wrong=scene.wrong)
         after.follow("direct mode, kill -9 of the API; asked of the next one", run, "completed")
+        after.drains()
+        run = after.begin()
+        later.process.kill()
+        later.process.wait()
+        scene.kill(at_work(run))
+    with api_site.running(folder, known=site, **_GENEROUS) as last:
+        after = Scene(last, wrong=scene.wrong)
+        after.follow("direct mode, kill -9 of the API and of the run; asked of the next one", run, "failed")
         after.drains()
     return scene.wrong
 
