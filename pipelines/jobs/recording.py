@@ -45,7 +45,7 @@ _KINDS: Sequence[tuple[type[Exception], ErrorKind]] = (
 )
 #: What stops a run from outside, in words. A worker that is told to end raises SystemExit in its runs.
 _STOPPED: Mapping[type[BaseException], str] = {
-    KeyboardInterrupt: "stopped by Ctrl-C, or by the signal that means the same",
+    KeyboardInterrupt: "told to stop: by Ctrl-C, by a signal, or because somebody cancelled it",
     SystemExit: "told to stop, as when a worker ends",
 }
 _LONGEST = 2_000  # characters of an error's sentence

@@ -11,6 +11,7 @@ from pipelines import log
 from pipelines.api.pages import session
 from pipelines.api.pages.render import HEADERS, page
 from pipelines.api.problems import Problem, of_http
+from pipelines.api.table import TABLE
 from pipelines.errors import InvalidInput, OrganismError, Refused, TransientError
 from pipelines.jobs.ingest import utc_now
 from pipelines.jobs.recording import sentence
@@ -59,9 +60,10 @@ async def unknown(request: Request, error: Exception) -> Response:
 
 
 def _back(request: Request, status: int) -> str:
-    """To the list that it would be in; after a form to where that is asked for."""
+    """To the list that it would be in; after a form to where that is asked for, or to the page that it stands on."""
     if request.method != "GET":
-        return request.url.path
+        asks = ("GET", getattr(request.scope.get("route"), "path", "")) in TABLE
+        return request.url.path if asks else request.url.path.rpartition("/")[0] or "/"
     first, _, rest = request.url.path.strip("/").partition("/")
     return f"/{first}" if rest and status != 403 and request.scope.get("route") is not None else "/"
 

@@ -327,7 +327,7 @@ def replay(its: Its, visitor: Visiting, fields: Sent, note: Noting) -> Response:
 def switch(its: Its, visitor: Visiting) -> Response:
     words = _halted(its)
     if words and "resume" not in visitor.may:
-        raise Refused("HALTED", f"{words} Who may approve may let it go on")
+        return _said(its, visitor, "Halted", [f"{words}.", "Who may approve may let it go on, on this page."], "/")
     ask = views.resuming(words) if words else views.halting()
     return _drawn(its, "confirm", visitor=visitor, here="/switch", halted=words, ask=ask)
 

@@ -13,7 +13,9 @@ def must_get(its: Desk, run_id: str) -> Run:
     try:
         return runs.must_get(its, run_id)
     except Problem as error:
-        words = "there is no such run; it may have ended so long ago that it is forgotten. The list has what is kept"
+        words = (
+            "there is no such run: numbers have gaps, and what ended long ago is forgotten. The list has what is kept"
+        )
         raise Problem(error.status_code, error.code, words) from None
 
 

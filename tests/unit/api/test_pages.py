@@ -449,7 +449,7 @@ def test_a_halt_is_one_form_and_its_end_is_for_who_approves(its: World) -> None:
     ben, anna = logged_in(its, "ben"), logged_in(its, "anna")
     assert ben.post("/switch/halt", ben.form("/switch") | {"reason": "look into it"}).status_code == 303
     assert its.proposals.halted() is not None
-    assert ben.get("/switch").status_code == 409  # it is halted, and he may not resume it
+    assert "Who may approve may let it go on" in ben.get("/switch").text  # and he may not
     assert "Halted:" in anna.get("/proposals").text
     assert anna.post("/switch/resume", anna.form("/switch") | {"reason": "found it"}).status_code == 303
     assert its.proposals.halted() is None
@@ -700,3 +700,17 @@ def test_who_comes_while_somebody_asks_is_given_what_was_seen_before() -> None:
     with pytest.raises(TransientError):
         glance()
     lets_go.set()
+
+
+@pytest.mark.parametrize(
+    ("form", "action", "back"),
+    [("/switch", "/switch/halt", "/switch"), ("/runs/1/cancel", "/runs/1/cancel", "/runs/1/cancel")],
+)
+def test_from_a_form_that_was_refused_the_way_back_is_a_page(its: World, form: str, action: str, back: str) -> None:
+    a_run(its, Status.RUNNING)
+    ben = logged_in(its, "ben")
+    its.audit.fails = TransientError("away")
+    answer = ben.post(action, {name: each[0] for name, each in ben.form(form).items()} | {"reason": "x"})
+    assert answer.status_code == 503
+    assert f'href="{back}"' in answer.text
+    assert ben.get(back).status_code == 200

@@ -145,7 +145,7 @@ class TestTheRow:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (KeyboardInterrupt(), "stopped by Ctrl-C, or by the signal that means the same"),
+        (KeyboardInterrupt(), "told to stop: by Ctrl-C, by a signal, or because somebody cancelled it"),
         (SystemExit(143), "told to stop, as when a worker ends"),
         (GeneratorExit(), "stopped before its end"),
     ],
