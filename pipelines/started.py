@@ -168,9 +168,8 @@ def _do(config: Settings, where: Endpoints, run: Run) -> None:
     origin = Origin(run.run_id, Mode.DIRECT, run.parameters, scheduled_at=run.scheduled_at)
     try:
         with _at_most(flows.BY_NAME[run.flow_name].timeout):
-            import_module(
-                f"pipelines.{run.flow_name}"
-            )  # first: Prefect, which comes with it, has its own idea of logging
+            # First: Prefect, which comes with it, has its own idea of logging.
+            import_module(f"pipelines.{run.flow_name}")
             _log_in_full(config)
             _log.info("%s began as run %d, direct mode", run.flow_name, run.id)
             RUNS[run.flow_name](Asked(config, steps.directly(command.policies(config)), origin, run.parameters))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
@@ -15,7 +15,6 @@ import numpy as np
 import psycopg
 import pytest
 
-from pipelines import migrate, wiring
 from pipelines.errors import InvalidInput, OrganismError, PermanentError, Refused
 from pipelines.evidence import Finding, Series, State, SubjectKind
 from pipelines.interventions import audit, lifecycle
@@ -24,7 +23,7 @@ from pipelines.interventions.policy import Context, Rules
 from pipelines.interventions.proposal import Choice, Proposal, from_body
 from pipelines.interventions.store import PostgresProposals
 from pipelines.jobs.evaluate import Proposals, evaluate_interventions
-from pipelines.postgres import Pool, open_pool
+from pipelines.postgres import Pool
 from tests.support.fakes_proposals import (
     KEY,
     LIVE,
@@ -41,14 +40,6 @@ from tests.support.fakes_proposals import (
 _MONDAY_MS = 1_771_804_800_000  # 2026-02-23
 _WEEK_MS = 7 * 24 * 3_600_000
 Make = Callable[[Rules], Proposals]
-
-
-@pytest.fixture(scope="module")
-def pool(embedded: wiring.Endpoints) -> Iterator[Pool]:
-    with psycopg.connect(embedded.postgres) as connection:
-        migrate.migrate(connection)
-    with open_pool(embedded.postgres, size=8) as pool:
-        yield pool
 
 
 @pytest.fixture
